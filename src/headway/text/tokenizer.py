@@ -1,0 +1,61 @@
+"""What every tokenizer of ours promises; callers never ask which kind they hold.
+
+Strings become ids and ids become strings here and nowhere else: models and decoding never see a tokenizer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy
+
+    from headway.text.streaming import StreamDecoder
+
+
+class Tokenizer(ABC):
+    """Text to ids and back, exactly; special tokens only where the caller allows them."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many ids there are; every id is in 0..size-1."""
+
+    @property
+    @abstractmethod
+    def special_tokens(self) -> Mapping[str, int]:
+        """The special tokens and their ids, such as {"<|endoftext|>": 50256}."""
+
+    @property
+    @abstractmethod
+    def end_of_text(self) -> int | None:
+        """The id that ends a document and stands between documents, or None."""
+
+    @abstractmethod
+    def encode(self, text: str, *, allowed_special: Collection[str] | Literal["all"] = ()) -> list[int]:
+        """The ids of the text. Special tokens are plain text unless named in `allowed_special`."""
+
+    @abstractmethod
+    def encode_corpus(self, texts: Sequence[str]) -> "list[numpy.ndarray]":
+        """The same ids as `encode` for many texts, one int array a text, on the fastest path there is."""
+
+    @abstractmethod
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """The ids of any bytes, valid UTF-8 or not; `decode_bytes` gives the same bytes back."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids; bytes that are not UTF-8 become U+FFFD."""
+
+    @abstractmethod
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """The bytes of the ids, exactly. Raises UsageError for an id outside 0..size-1."""
+
+    @abstractmethod
+    def stream(self) -> "StreamDecoder":
+        """A decoder to feed id by id that never gives out half a character."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, as transformers reads them, into an existing folder."""
