@@ -1,0 +1,229 @@
+"""GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), the published graph exactly.
+
+A causal Transformer decoder: learned positions, layer norm before each sublayer and after the last, the tanh form of
+GELU, and the token embedding as output matrix (section 2.3 and the released code).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from headway.errors import ConfigError, ContextError, UsageError
+from headway.nn.attention import SelfAttention
+from headway.nn.block import PreNormBlock
+from headway.nn.feed_forward import Activation, FeedForward
+from headway.nn.key_values import KeyValueShape, KeyValueState
+from headway.nn.trace import Ablation, Trace, watch
+
+_LARGEST = {"vocabulary": 2**24, "context": 2**20, "width": 2**16, "n_layers": 2**10, "feed_forward": 2**18}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPT2Config:
+    """The sizes and choices of a GPT-2.
+
+    feed_forward: None means 4 * width. tied: the output matrix is the token embedding. scale_by_head_width: scores
+    are divided by the square root of a head's width; scale_by_layer: and by the layer's number, counted from 1.
+    foreign: keys of another library's configuration that do not change the graph, kept so that saving writes them back.
+    """
+
+    vocabulary: int = 50257
+    context: int = 1024
+    width: int = 768
+    n_layers: int = 12
+    n_heads: int = 12
+    feed_forward: int | None = None
+    activation: Activation = "gelu_tanh"
+    embedding_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    residual_dropout: float = 0.1
+    epsilon: float = 1e-5
+    tied: bool = True
+    scale_by_head_width: bool = True
+    scale_by_layer: bool = False
+    initial_deviation: float = 0.02
+    foreign: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, largest in _LARGEST.items():
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= largest:
+                raise ConfigError(f"{name} must be in 1..{largest}, but got {name}={value}")
+        if self.n_heads < 1 or self.width % self.n_heads:
+            raise ConfigError(
+                f"width must be a multiple of n_heads, but got width={self.width}, n_heads={self.n_heads}"
+            )
+        for name in ("embedding_dropout", "attention_dropout", "residual_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"{name} must be in 0..1 (1 excluded), but got {getattr(self, name)}")
+        for name in ("epsilon", "initial_deviation"):
+            if not 0.0 < getattr(self, name) < 10.0:
+                raise ConfigError(f"{name} must be above 0 and below 10, but got {getattr(self, name)}")
+
+    @property
+    def hidden(self) -> int:
+        """The feed-forward network's width F."""
+        return 4 * self.width if self.feed_forward is None else self.feed_forward
+
+    def n_parameters(self) -> int:
+        """How many numbers the model holds, counted without building it."""
+        layer = 4 * self.width * self.width + 2 * self.width * self.hidden + 9 * self.width + self.hidden
+        embeddings = (self.vocabulary * (1 if self.tied else 2) + self.context) * self.width
+        return embeddings + self.n_layers * layer + 2 * self.width
+
+
+SIZES: dict[str, GPT2Config] = {
+    "124M": GPT2Config(width=768, n_layers=12, n_heads=12),
+    "355M": GPT2Config(width=1024, n_layers=24, n_heads=16),
+    "774M": GPT2Config(width=1280, n_layers=36, n_heads=20),
+    "1558M": GPT2Config(width=1600, n_layers=48, n_heads=25),
+}
+"""The four published sizes (table 2 of the paper; the parameter counts are the corrected ones of the release)."""
+
+
+class GPT2(nn.Module):
+    """Ids in, next-token logits out; a decoder by the protocol of models/protocol.py."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        """Random weights as section 2.3 has them; built on the meta device it has none until they are loaded."""
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocabulary, config.width)
+        self.position_embedding = nn.Embedding(config.context, config.width)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.blocks = nn.ModuleList(_block(config, layer) for layer in range(config.n_layers))
+        self.final_norm = nn.LayerNorm(config.width, eps=config.epsilon)
+        self.output = nn.Linear(config.width, config.vocabulary, bias=False)
+        if config.tied:
+            self.output.weight = self.token_embedding.weight
+        if not self.token_embedding.weight.is_meta:
+            self.initialise()
+
+    @torch.no_grad()
+    def initialise(self) -> None:
+        """Draw fresh weights from torch's global generator.
+
+        Normal with the configured deviation, positions with half of it (the released code: 0.02 and 0.01); matrices
+        that add to the residual stream divided by the square root of their number (section 2.3); biases zero.
+        """
+        deviation = self.config.initial_deviation
+        into_stream = deviation / (2 * self.config.n_layers) ** 0.5
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                parameter.zero_()
+            elif "norm" in name:
+                parameter.fill_(1.0)
+            elif name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
+                parameter.normal_(0.0, into_stream)
+            elif name.startswith("position_embedding"):
+                parameter.normal_(0.0, deviation / 2)
+            else:
+                parameter.normal_(0.0, deviation)
+
+    @property
+    def context(self) -> int:
+        """How many tokens a row may hold."""
+        return self.config.context
+
+    def forward(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """ids (B, T) -> logits (B, T, V).
+
+        `lengths` is taken for the sake of the other families: right padding cannot reach an earlier position here.
+        Raises ContextError where T is past the context.
+        """
+        if ids.shape[1] > self.context:
+            raise ContextError(
+                f"at most {self.context} tokens fit the model's context, but got {ids.shape[1]}"
+            )
+        positions = torch.arange(ids.shape[1], device=ids.device)
+        x = self.embedding_dropout(
+            self.token_embedding(ids) + self.position_embedding(positions)
+        )  # (B, T, D)
+        for block in self.blocks:
+            x = block(x, causal=True)
+        return self.output(self.final_norm(x))  # type: ignore[no-any-return]
+
+    def start(
+        self,
+        source: Tensor | None = None,
+        source_lengths: Tensor | None = None,
+        *,
+        rows: int | Sequence[int],
+        capacity: int | None = None,
+    ) -> KeyValueState:
+        """An empty state of `rows` rows. Raises UsageError for a source: GPT-2 has none."""
+        if source is not None or source_lengths is not None or not isinstance(rows, int):
+            raise UsageError(
+                "GPT-2 reads no source: start takes the number of rows alone, for instance rows=1"
+            )
+        config, weight = self.config, self.token_embedding.weight
+        shape = KeyValueShape(
+            n_layers=config.n_layers,
+            n_heads=config.n_heads,
+            head_width=config.width // config.n_heads,
+            context=config.context,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+        return KeyValueState.empty(shape, rows, capacity)
+
+    @torch.no_grad()
+    def step(
+        self,
+        ids: Tensor,
+        counts: Tensor,
+        state: KeyValueState,
+        *,
+        every: bool = False,
+        trace: Trace | None = None,
+        ablate: Ablation | None = None,
+    ) -> tuple[Tensor, KeyValueState]:
+        """Feed each row its next tokens; see `Decoder.step`. Put the model in evaluation mode first: in training mode dropout applies here too."""
+        if ablate:
+            _check_heads(ablate, self.config)
+        extension = state.extend(counts, ids.shape[1])
+        if ids.numel() == 0:
+            shape = (*ids.shape, self.config.vocabulary) if every else (ids.shape[0], self.config.vocabulary)
+            return self.final_norm.weight.new_zeros(shape), extension.finish()
+        x = self.token_embedding(ids) + self.position_embedding(extension.positions)  # (B, T, D)
+        x = self.embedding_dropout(x)
+        if trace is not None:
+            trace.stream("embedding", x)
+        for layer, block in enumerate(self.blocks):
+            x = block(
+                x,
+                mask=extension.mask,
+                causal=extension.causal,
+                extend=partial(extension.write, layer),
+                watch=watch(layer, trace, ablate),
+            )
+            if trace is not None:
+                trace.stream(f"layers.{layer}.residual", x)
+        if not every:
+            last = (counts.to(x.device, torch.int64) - 1).clamp(min=0)
+            x = x[torch.arange(x.shape[0], device=x.device), last]  # (B, T, D) -> (B, D)
+        return self.output(self.final_norm(x)), extension.finish()
+
+
+def _block(config: GPT2Config, layer: int) -> PreNormBlock:
+    scale = (config.width // config.n_heads) ** -0.5 if config.scale_by_head_width else 1.0
+    if config.scale_by_layer:
+        scale /= layer + 1
+    return PreNormBlock(
+        SelfAttention(config.width, config.n_heads, scale=scale, dropout=config.attention_dropout),
+        FeedForward(config.width, config.hidden, config.activation),
+        width=config.width,
+        epsilon=config.epsilon,
+        dropout=config.residual_dropout,
+    )
+
+
+def _check_heads(ablate: Ablation, config: GPT2Config) -> None:
+    for layer, head in sorted(ablate):
+        if not (0 <= layer < config.n_layers and 0 <= head < config.n_heads):
+            raise UsageError(
+                f"ablate takes (layer, head) below ({config.n_layers}, {config.n_heads}), but got ({layer}, {head})"
+            )

@@ -1,0 +1,41 @@
+"""One layer of a pre-norm Transformer: normalise, mix, add; normalise, transform, add (Radford et al. 2019, 2.3)."""
+
+from torch import Tensor, nn
+
+from headway.nn.attention import Extend, SelfAttention
+from headway.nn.feed_forward import FeedForward
+from headway.nn.trace import Watch
+
+
+class PreNormBlock(nn.Module):
+    """The residual stream passes untouched; each sublayer reads a normalised copy and adds to it."""
+
+    def __init__(
+        self,
+        attention: SelfAttention,
+        feed_forward: FeedForward,
+        *,
+        width: int,
+        epsilon: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width, eps=epsilon)
+        self.attention = attention
+        self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
+        self.feed_forward = feed_forward
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        extend: Extend | None = None,
+        watch: Watch | None = None,
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D); the other arguments go to the attention."""
+        mixed = self.attention(self.attention_norm(x), mask=mask, causal=causal, extend=extend, watch=watch)
+        x = x + self.dropout(mixed)
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]

@@ -1,0 +1,39 @@
+"""The position-wise feed-forward network (Vaswani et al. 2017, section 3.3) with the activations the families use."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Activation = Literal["gelu_tanh", "gelu", "relu", "silu", "tanh"]
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    """The tanh approximation of Hendrycks and Gimpel 2016, which GPT-2 was trained with."""
+    return functional.gelu(x, approximate="tanh")
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu_tanh": _gelu_tanh,
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "silu": functional.silu,
+    "tanh": torch.tanh,
+}
+assert set(ACTIVATIONS) == set(get_args(Activation))
+
+
+class FeedForward(nn.Module):
+    """Widen, bend, narrow: the same function at every position."""
+
+    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+        super().__init__()
+        self.expand = nn.Linear(width, hidden)
+        self.contract = nn.Linear(hidden, width)
+        self.activate = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, T, D) -> (B, T, D)."""
+        return self.contract(self.activate(self.expand(x)))  # type: ignore[no-any-return]

@@ -1,0 +1,50 @@
+"""What a pass is asked to show, and which heads it is asked to leave out.
+
+Attention maps come out through an optional `trace` argument; nobody reaches into modules. With a trace the plain
+softmax path runs, without one the fused kernel; a test holds the two equal.
+"""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+Ablation = frozenset[tuple[int, int]]
+"""Heads to silence, as (layer, head); their output is zero before the output projection."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Collects tensors of one pass by name, detached; a new one for every pass.
+
+    `layers.3.attention` (B, H, T, S) attention probabilities, `layers.3.residual` (B, T, D) the stream after the
+    layer, `embedding` (B, T, D) the stream before the first. `residual` streams are kept only where asked for.
+    """
+
+    residual: bool = False
+    found: dict[str, Tensor] = field(default_factory=dict)
+
+    def attention(self, layer: int, probabilities: Tensor) -> None:
+        """Keep the attention probabilities (B, H, T, S) of a layer."""
+        self.found[f"layers.{layer}.attention"] = probabilities.detach()
+
+    def stream(self, name: str, x: Tensor) -> None:
+        """Keep the residual stream (B, T, D) under `name`, where streams are wanted."""
+        if self.residual:
+            self.found[name] = x.detach()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """What one layer's attention is asked to show or leave out."""
+
+    layer: int
+    trace: Trace | None
+    silenced: tuple[int, ...]
+
+
+def watch(layer: int, trace: Trace | None, ablate: Ablation | None) -> Watch | None:
+    """The watch on one layer, or None where the fused kernel may run."""
+    silenced = tuple(sorted(head for at, head in ablate if at == layer)) if ablate else ()
+    if trace is None and not silenced:
+        return None
+    return Watch(layer=layer, trace=trace, silenced=silenced)
