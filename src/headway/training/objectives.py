@@ -1,0 +1,118 @@
+"""What a model is asked to do well: an objective turns a step's number into parts of a batch, and a part into a loss.
+
+Losses are sums with counts; the trainer divides by the count of the whole step, so that one part of 32 rows and four
+parts of 8 give the same gradient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headway.corpus.batches import IGNORED, TokenBatches, evaluation_windows
+from headway.corpus.shards import TokenStream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a step's batch: inputs and targets (B, T) int64; `count` targets count for the loss."""
+
+    inputs: Tensor
+    targets: Tensor
+    count: int
+
+
+class Objective(Protocol):
+    """The seam between data and trainer."""
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens one step reads."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps one pass over the training text takes."""
+        ...
+
+    def parts(self, step: int) -> list[Part]:
+        """The batch of a step, a pure function of (seed, step), in its parts."""
+        ...
+
+    def loss(self, model: nn.Module, part: Part) -> Tensor:
+        """The loss summed over the part's targets, in nats."""
+        ...
+
+    def validation(self) -> Iterator[Part]:
+        """The validation text, the same at every call."""
+        ...
+
+    def bits_per_byte(self, loss: float, *, training: bool) -> float:
+        """What a mean loss in nats per token means in bits per byte of the text it was measured on."""
+        ...
+
+
+class CausalLanguageModelling:
+    """Predict each token from those before it (Radford et al. 2018, equation 1)."""
+
+    def __init__(
+        self,
+        batches: TokenBatches,
+        *,
+        training: TokenStream,
+        validation: TokenStream,
+        accumulation: int,
+        validation_tokens: int,
+    ) -> None:
+        self._batches = batches
+        self._training = training
+        self._validation = validation
+        self._accumulation = accumulation
+        self._validation_tokens = validation_tokens
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens one step reads."""
+        return self._batches.batch_size * self._batches.context
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Steps one pass over the training text takes."""
+        return self._batches.steps_per_epoch
+
+    def parts(self, step: int) -> list[Part]:
+        """The batch of a step in `accumulation` parts of equal rows."""
+        inputs, targets = (torch.from_numpy(array) for array in self._batches.batch(step))
+        return [
+            _part(x, y)
+            for x, y in zip(inputs.chunk(self._accumulation), targets.chunk(self._accumulation), strict=True)
+        ]
+
+    def loss(self, model: nn.Module, part: Part) -> Tensor:
+        """Cross-entropy summed over the targets; logits are compared in float32."""
+        logits = model(part.inputs)  # (B, T, V)
+        return functional.cross_entropy(
+            logits.flatten(0, 1).float(), part.targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+
+    def validation(self) -> Iterator[Part]:
+        """Windows over the validation text, at most `validation_tokens` of it."""
+        for inputs, targets in evaluation_windows(
+            self._validation,
+            context=self._batches.context,
+            batch_size=max(1, self._batches.batch_size // self._accumulation),
+            limit=self._validation_tokens,
+        ):
+            yield _part(torch.from_numpy(inputs), torch.from_numpy(targets))
+
+    def bits_per_byte(self, loss: float, *, training: bool) -> float:
+        """Nats per token times tokens per byte of that split, in bits."""
+        stream = self._training if training else self._validation
+        return loss / 0.6931471805599453 * stream.tokens / stream.bytes
+
+
+def _part(inputs: Tensor, targets: Tensor) -> Part:
+    return Part(inputs=inputs, targets=targets, count=int((targets != IGNORED).sum()))

@@ -1,0 +1,139 @@
+"""Before the first step: tokenizer, token shards, the choices left open, the first weights, checkpoint 0.
+
+All of it is written beside the model folder and takes its place in one rename, so a run either exists or does not.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from headway.corpus.documents import corpus_bytes, fingerprint, read_documents
+from headway.corpus.shards import write_shards
+from headway.errors import FormatError
+from headway.formats.atomic import new_folder
+from headway.formats.folder import load, write_model
+from headway.models.registry import family
+from headway.settings import to_dict
+from headway.text.byte_level_training import train_byte_level, vocabulary_size
+from headway.text.tokenizer import Tokenizer
+from headway.training.checkpoint import RunState, save_checkpoint
+from headway.training.defaults import TextFacts, fill_in, model_config
+from headway.training.optimizer import build_optimizer
+from headway.training.recipe import DataSettings, Recipe, to_toml
+from headway.training.report import Reporter
+
+RECIPE, RUN, DATA = "recipe.toml", "run.json", "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What training/run.json says of a run: the text it reads, by content, and the facts its choices rest on."""
+
+    version: int = 1
+    data_fingerprint: str
+    facts: TextFacts
+
+
+def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -> None:
+    """Make the folder of a new run.
+
+    Raises DataError for text that cannot be read or trained on, ConfigError for settings that do not fit it and
+    StorageError where the folder cannot be written; then nothing is left behind.
+    """
+    print_of_data = data_fingerprint(recipe.data)
+    start_model, tokenizer = _start(recipe, reporter)
+    with new_folder(output) as folder:
+        training = folder / "training"
+        training.mkdir()
+        shards = write_shards(
+            training / DATA,
+            _documents(recipe.data.path, recipe.data),
+            tokenizer,
+            validation_share=recipe.data.validation_share,
+            validation=None if recipe.data.validation is None else _documents(recipe.data.validation, recipe.data),
+            seed=recipe.train.seed,
+        )
+        facts = TextFacts(training_tokens=shards.split("train").tokens, vocabulary=tokenizer.size)
+        complete, reasons = fill_in(recipe, facts, None if start_model is None else start_model.config)
+        for reason in (*shards.notes, *reasons):
+            reporter.note(reason)
+        model = _first_weights(complete, start_model)
+        assert complete.train.device is not None
+        model.to(complete.train.device)
+        optimizer = build_optimizer(model, complete.train)
+        write_model(folder, model, tokenizer, card=card(complete, None))
+        (training / RECIPE).write_text(to_toml(complete), encoding="utf-8")
+        record = RunRecord(data_fingerprint=print_of_data, facts=facts)
+        (training / RUN).write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
+        save_checkpoint(training, RunState(seconds=time.monotonic() - began), model, optimizer, keep=1)
+
+
+def data_fingerprint(data: DataSettings) -> str:
+    """The content of all the text a run reads, as one hash."""
+    whole = fingerprint(Path(data.path))
+    return whole if data.validation is None else f"{whole}+{fingerprint(Path(data.validation))}"
+
+
+def _documents(path: str, data: DataSettings) -> Iterator[Any]:
+    return read_documents(Path(path), text_field=data.text_field)
+
+
+def _start(recipe: Recipe, reporter: Reporter) -> tuple[nn.Module | None, Tokenizer]:
+    """The model a run starts from, if it does, and the tokenizer it uses."""
+    if recipe.start is not None:
+        model, tokenizer = load(recipe.start, dtype=torch.float32)
+        if tokenizer is None:
+            raise FormatError(
+                f"{recipe.start} has no tokenizer, so no text can be given to it; "
+                f"put its tokenizer.json (or vocab.json and merges.txt) into the folder"
+            )
+        reporter.note(f"starts from {recipe.start}, with its tokenizer of {tokenizer.size:,} ids")
+        return model, tokenizer
+    if recipe.tokenizer.folder is not None:
+        return None, Tokenizer.load(recipe.tokenizer.folder)
+    n_bytes = corpus_bytes(Path(recipe.data.path), text_field=recipe.data.text_field)
+    size = recipe.tokenizer.vocabulary or vocabulary_size(n_bytes)
+    texts = (document.text for document in _documents(recipe.data.path, recipe.data))
+    tokenizer = train_byte_level(texts, size)
+    reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {n_bytes / 1e6:.1f} MB of text")
+    return None, tokenizer
+
+
+def _first_weights(recipe: Recipe, start: nn.Module | None) -> nn.Module:
+    """A fresh model from the seed, or the start model with the recipe's dropout."""
+    config = model_config(dict(recipe.model))
+    torch.manual_seed(recipe.train.seed)
+    model = family(str(recipe.model.get("family", "gpt2"))).model(config)
+    if start is not None:
+        with torch.no_grad():
+            for fresh, trained in zip(model.parameters(), start.parameters(), strict=True):
+                fresh.copy_(trained)
+    return model
+
+
+def card(recipe: Recipe, state: RunState | None) -> str:
+    """The model card: what it is, what it read, how well it does; `state` is None before the run has ended."""
+    name, text = Path(recipe.output).name, Path(recipe.data.path).name
+    parameters = model_config(dict(recipe.model)).n_parameters()
+    lines = [
+        f"# {name}",
+        "",
+        f"A {recipe.model['family']} model of {parameters:,} parameters, trained on `{text}` with headway.",
+        "",
+        "- Recipe: `training/recipe.toml`; `headway train --recipe` takes it and trains the same model again.",
+        "- Licence: that of the text it was trained on; say it here before you share the model.",
+    ]
+    if state is None:
+        lines.append("- In training: the weights are the best so far on the validation text.")
+    elif state.best is not None:
+        lines.append(
+            f"- After {state.step:,} steps: {state.best_bits_per_byte:.4f} bits per byte on the validation text "
+            f"(loss {state.best:.4f} nats per token), the weights of step {state.best_step:,}."
+        )
+    return "\n".join(lines) + "\n"

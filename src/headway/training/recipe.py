@@ -1,0 +1,203 @@
+"""A run, complete in one value and in one TOML file: data, tokenizer, model, training, budget.
+
+What is None here is chosen from the data, the budget and the kind of hardware (training/defaults.py) before the run
+begins; the recipe saved in the model folder has every choice filled in, and training it again gives the same model.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from headway.errors import ConfigError, DataError
+from headway.settings import assign, from_dict, to_dict, without_none
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which text, and what of it is kept aside to measure on.
+
+    path: a file or folder of documents. validation: another one; None: `validation_share` of the documents of `path`.
+    text_field: the field or column of .jsonl, .csv and .parquet that holds the text; None: "text" or the only one.
+    """
+
+    path: str
+    validation: str | None = None
+    validation_share: float = 0.05
+    text_field: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.validation_share <= 0.5:
+            raise ConfigError(f"data.validation_share must be above 0 and at most 0.5, but got {self.validation_share}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSettings:
+    """Where the vocabulary comes from.
+
+    folder: a model folder or a shipped name ("gpt2") whose tokenizer is taken; None: one is trained on the text.
+    vocabulary: how many ids the trained one has at most; None: by the size of the text.
+    """
+
+    folder: str | None = None
+    vocabulary: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How the weights move.
+
+    batch_size: rows of one step, over all accumulation; accumulation: how many parts a step is computed in, without
+    changing the gradient. window: tokens of a row; None: the model's context, less where text or machine ask for it.
+    learning_rate: the highest; final_share: the last one's share of it. warm_up: the share of
+    the budget in which the rate rises. clip: the largest gradient norm. precision: "float32", or "bfloat16" for
+    products in half the width. evaluations: how many times the validation text is measured over the budget, each on
+    at most validation_tokens tokens. save_every: steps between checkpoints; None: every 60 seconds. keep: how many
+    checkpoints stay. sample_tokens: the length of the sample written at each evaluation, 0: none.
+    """
+
+    seed: int = 0
+    batch_size: int | None = None
+    window: int | None = None
+    accumulation: int = 1
+    learning_rate: float | None = None
+    final_share: float = 0.1
+    warm_up: float = 0.02
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+    device: Literal["cpu", "cuda"] | None = None
+    precision: Literal["float32", "bfloat16"] | None = None
+    evaluations: int = 10
+    validation_tokens: int = 20_000
+    save_every: int | None = None
+    keep: int = 2
+    log_every: int = 10
+    sample_tokens: int = 40
+
+    def __post_init__(self) -> None:
+        at_least_one = ("batch_size", "window", "accumulation", "evaluations", "validation_tokens", "save_every", "keep", "log_every")
+        for name in at_least_one:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"train.{name} must be at least 1, but got {value}")
+        for name, low, high in (
+            ("final_share", 0.0, 1.0),
+            ("warm_up", 0.0, 1.0),
+            ("weight_decay", 0.0, 10.0),
+            ("beta1", 0.0, 0.99999),
+            ("beta2", 0.0, 0.99999),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"train.{name} must be in {low}..{high}, but got {getattr(self, name)}")
+        for name in ("learning_rate", "clip"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 < value < 1e6:
+                raise ConfigError(f"train.{name} must be above 0, but got {value}")
+        if not 0 <= self.seed < 2**63 or self.sample_tokens < 0:
+            raise ConfigError(f"train.seed and train.sample_tokens must not be negative, but got {self.seed}, {self.sample_tokens}")
+        if self.batch_size is not None and self.batch_size % self.accumulation:
+            raise ConfigError(
+                f"train.batch_size must be a multiple of train.accumulation, "
+                f"but got batch_size={self.batch_size}, accumulation={self.accumulation}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetSettings:
+    """How long to train: exactly one of wall-clock minutes, optimiser steps, tokens read, passes over the text."""
+
+    minutes: float | None = None
+    steps: int | None = None
+    tokens: int | None = None
+    epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in to_dict(self).items() if value is not None}
+        for name, value in given.items():
+            if not value > 0:
+                raise ConfigError(f"--{name} must be above 0, but got {value}; leave it out for 10 minutes")
+        if len(given) != 1:
+            got = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
+            raise ConfigError(f"a budget is exactly one of minutes, steps, tokens, epochs, but got {got}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One run. `model`: the family's own settings by name, with `family` beside them; what is left out is chosen.
+
+    start: a model folder or bundled name whose weights and tokenizer the run begins with; None: from nothing.
+    output: the model folder the run writes.
+    """
+
+    data: DataSettings
+    output: str
+    start: str | None = None
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    model: Mapping[str, Any] = field(default_factory=dict)
+    train: TrainSettings = TrainSettings()
+    budget: BudgetSettings = BudgetSettings(minutes=10.0)
+
+    def __post_init__(self) -> None:
+        if self.start is not None and (self.tokenizer != TokenizerSettings() or _graph(self.model)):
+            raise ConfigError(
+                "a run that starts from a model keeps its tokenizer and its sizes: "
+                f"leave out [tokenizer] and {', '.join(_graph(self.model)) or 'its settings'}, or leave out --from"
+            )
+
+
+def recipe_from(
+    data: str | os.PathLike[str] | None,
+    output: str | os.PathLike[str] | None,
+    *,
+    start: str | os.PathLike[str] | None = None,
+    budget: Mapping[str, float | None] | None = None,
+    assignments: Sequence[str] = (),
+    file: str | os.PathLike[str] | None = None,
+) -> Recipe:
+    """The recipe a command line means: a TOML file or nothing, with what was given put in its place.
+
+    budget: {"minutes": 10}; assignments: ["train.save_every=10", ...]. Raises ConfigError for an unknown setting,
+    naming the nearest, and DataError for a recipe file that cannot be read.
+    """
+    table: dict[str, Any] = read_table(Path(file)) if file is not None else {}
+    if data is not None:
+        table = {**table, "data": {**table.get("data", {}), "path": os.fspath(data)}}
+    if output is not None:
+        table["output"] = os.fspath(output)
+    if start is not None:
+        table["start"] = os.fspath(start)
+    chosen = {name: value for name, value in (budget or {}).items() if value is not None}
+    if chosen:
+        table["budget"] = chosen
+    for assignment in assignments:
+        table = assign(table, assignment)
+    for name, given in (("data", "path" in table.get("data", {})), ("output", "output" in table)):
+        if not given:
+            raise ConfigError(f"a run needs its {name}: headway train TEXTS -o MODEL, or --recipe FILE that names both")
+    return from_dict(Recipe, table)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The table of a TOML file. Raises DataError where it is missing, not UTF-8 or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"the recipe {path} cannot be read: {error.strerror}; give the path of a .toml file") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"the recipe {path} is not TOML: {error}") from error
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as the TOML text that `--recipe` takes."""
+    return tomli_w.dumps(without_none(to_dict(recipe)))
+
+
+def _graph(model: Mapping[str, Any]) -> list[str]:
+    """The model settings that change the graph: all but the family's name and its dropouts."""
+    return [name for name in model if name != "family" and not name.endswith("dropout")]

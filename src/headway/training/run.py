@@ -1,0 +1,198 @@
+"""From a recipe to a model folder: a new run, or the same one gone on with.
+
+The same recipe on the same text in the same folder goes on where it stopped; anything else in that folder is refused.
+"""
+
+import dataclasses
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from headway.corpus.batches import TokenBatches
+from headway.corpus.shards import TokenShards
+from headway.decoding.choice import Choice
+from headway.decoding.rows import Rows
+from headway.errors import ConfigError, FormatError, StorageError, TrainingError
+from headway.formats.atomic import replace_file, sweep
+from headway.formats.folder import replace_weights
+from headway.models.registry import family
+from headway.settings import from_dict, to_dict, without_none
+from headway.text.tokenizer import Tokenizer
+from headway.training.checkpoint import RunState, latest_checkpoint, load_checkpoint
+from headway.training.defaults import fill_in, model_config
+from headway.training.objectives import CausalLanguageModelling
+from headway.training.optimizer import build_optimizer
+from headway.training.prepare import DATA, RECIPE, RUN, RunRecord, card, data_fingerprint, prepare
+from headway.training.recipe import Recipe, read_table
+from headway.training.report import Reporter, Silent
+from headway.training.schedule import Budget
+from headway.training.trainer import Outlets, Trainer
+
+# Where a run reads and writes may change between resumes; the text itself is compared by content.
+_PLACES = {"output", "data.path", "data.validation"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run came to.
+
+    seconds: of work over all resumes. validation_loss (nats per token) and validation_bits_per_byte: of the weights
+    kept, those of best_step. resumed_from: the step it went on from. already_finished: there was nothing to do.
+    """
+
+    folder: str
+    steps: int
+    seconds: float
+    validation_loss: float | None
+    validation_bits_per_byte: float | None
+    best_step: int | None
+    resumed_from: int | None
+    already_finished: bool
+
+
+def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
+    """Train the recipe's model into its output folder, going on with the run that is there.
+
+    Raises DataError, ConfigError, FormatError or StorageError for what cannot be trained, TrainingError where the
+    folder holds another run or the loss is not finite, and Interrupted after Ctrl-C or SIGTERM, when the run is saved.
+    """
+    began = time.monotonic()
+    reporter = reporter or Silent()
+    output = Path(recipe.output)
+    sweep(output)
+    training = output / "training"
+    resumes = (training / RUN).exists()
+    if resumes:
+        _check_same_run(recipe, training)
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise StorageError(f"{output} exists and holds no run to go on with; choose another folder with -o")
+    else:
+        prepare(recipe, output, reporter, began=began)
+        began = time.monotonic()
+    sweep(training)
+    checkpoint, state = latest_checkpoint(training)
+    begun_at, done = state.step, state.finished
+    if not done:
+        if resumes:
+            reporter.note(f"goes on from step {state.step}")
+        complete = dataclasses.replace(_saved_recipe(training), output=recipe.output)
+        state = _go_on(complete, checkpoint, state, reporter, began)
+    return TrainResult(
+        folder=str(output),
+        steps=state.step,
+        seconds=state.seconds,
+        validation_loss=state.best,
+        validation_bits_per_byte=state.best_bits_per_byte,
+        best_step=state.best_step,
+        resumed_from=begun_at if resumes else None,
+        already_finished=done,
+    )
+
+
+def _saved_recipe(training: Path) -> Recipe:
+    return from_dict(Recipe, read_table(training / RECIPE))
+
+
+def _check_same_run(recipe: Recipe, training: Path) -> None:
+    """Raises TrainingError where the folder's run had another recipe or other text."""
+    saved = _saved_recipe(training)
+    try:
+        record = from_dict(RunRecord, json.loads((training / RUN).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{training / RUN} is damaged: {error}; train into another folder") from error
+    if data_fingerprint(recipe.data) != record.data_fingerprint:
+        raise TrainingError(
+            f"{training.parent} holds a run on other text than {recipe.data.path} holds now;\n"
+            f"train into another folder with -o, or start from it with --from {training.parent}"
+        )
+    start = model_config(dict(saved.model)) if recipe.start is not None else None
+    wanted, _ = fill_in(recipe, record.facts, start)
+    before, now = _flat(to_dict(saved)), _flat(to_dict(wanted))
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if changed:
+        differences = "; ".join(f"{key} was {before.get(key)} and is now {now.get(key)}" for key in changed[:3])
+        raise TrainingError(
+            f"{training.parent} holds a run with another recipe: {differences};\n"
+            f"train into another folder with -o, or give the same command to go on with this run"
+        )
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to values, without None and without the places."""
+    flat: dict[str, Any] = {}
+    for key, value in without_none(table).items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        elif f"{prefix}{key}" not in _PLACES:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter, began: float) -> RunState:
+    """Train from a checkpoint to the end of the budget, then leave a tidy folder."""
+    output, settings = Path(recipe.output), recipe.train
+    training = output / "training"
+    assert settings.device is not None and settings.window is not None and settings.batch_size is not None
+    tokenizer = Tokenizer.load(output)
+    objective = _objective(recipe, TokenShards.open(training / DATA), tokenizer)
+    model = family(recipe.model["family"]).model(model_config(dict(recipe.model))).to(settings.device)
+    optimizer = build_optimizer(model, settings)
+    load_checkpoint(checkpoint, model, optimizer)
+    budget = Budget(
+        settings=recipe.budget,
+        tokens_per_step=objective.tokens_per_step,
+        steps_per_epoch=objective.steps_per_epoch,
+    )
+    outlets = Outlets(
+        training=training,
+        reporter=reporter,
+        keep_best=lambda model: replace_weights(output, model),
+        sample=lambda model: _sample(model, tokenizer, settings.sample_tokens, settings.seed),
+    )
+    state = Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
+    text = card(recipe, state)
+    replace_file(output / "README.md", lambda path: path.write_text(text, encoding="utf-8") and None)
+    shutil.rmtree(training / DATA, ignore_errors=True)
+    return state
+
+
+def _objective(recipe: Recipe, shards: TokenShards, tokenizer: Tokenizer) -> CausalLanguageModelling:
+    settings = recipe.train
+    assert settings.window is not None and settings.batch_size is not None
+    batches = TokenBatches(
+        shards.split("train"),
+        context=settings.window,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        end_of_text=tokenizer.end_of_text,
+    )
+    return CausalLanguageModelling(
+        batches,
+        training=shards.split("train"),
+        validation=shards.split("validation"),
+        accumulation=settings.accumulation,
+        validation_tokens=settings.validation_tokens,
+    )
+
+
+def _sample(model: nn.Module, tokenizer: Tokenizer, n_tokens: int, seed: int) -> str | None:
+    """What the model writes from nothing; None where no sample is wanted or the vocabulary has no end of text."""
+    start = tokenizer.end_of_text
+    if n_tokens == 0 or start is None:
+        return None
+    rows = Rows(model)  # type: ignore[arg-type]
+    rows.add(
+        [start],
+        Choice(temperature=0.8, top_k=40, seed=seed),
+        max_new_tokens=n_tokens,
+        stop_ids=frozenset({start}),
+    )
+    ids = []
+    while len(rows):
+        ids += [emitted.id for emitted in rows.step() if emitted.id != start]
+    return tokenizer.decode(ids)

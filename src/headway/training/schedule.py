@@ -1,0 +1,57 @@
+"""How far a run has come, and the learning rate there.
+
+Both are functions of the step (or, for a budget in minutes, of the seconds spent), never of hidden state, so a resumed
+run takes up the same rate.
+"""
+
+import math
+from dataclasses import dataclass
+
+from headway.training.recipe import BudgetSettings, TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The budget of a run whose steps read `tokens_per_step` tokens, `steps_per_epoch` steps to a pass."""
+
+    settings: BudgetSettings
+    tokens_per_step: int
+    steps_per_epoch: float
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps the run takes in all; None where only the clock knows."""
+        settings = self.settings
+        if settings.steps is not None:
+            return settings.steps
+        if settings.tokens is not None:
+            return math.ceil(settings.tokens / self.tokens_per_step)
+        if settings.epochs is not None:
+            return math.ceil(settings.epochs * self.steps_per_epoch)
+        return None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The share of the budget spent after `step` steps and `seconds` of work, 1 and above: done."""
+        if self.steps is not None:
+            return step / self.steps
+        assert self.settings.minutes is not None
+        return seconds / (60 * self.settings.minutes)
+
+    def seconds_left(self, step: int, seconds: float, seconds_per_step: float) -> float:
+        """The time still to go, from the latest steps' pace."""
+        if self.steps is not None:
+            return max(self.steps - step, 0) * seconds_per_step
+        assert self.settings.minutes is not None
+        return max(60 * self.settings.minutes - seconds, 0.0)
+
+
+def learning_rate(settings: TrainSettings, progress: float) -> float:
+    """Linear warm-up, then a half cosine down to `final_share` (Loshchilov and Hutter 2017; Radford et al. 2018, 4.1)."""
+    assert settings.learning_rate is not None
+    progress = min(max(progress, 0.0), 1.0)
+    if progress < settings.warm_up:
+        # The very first step moves too: a rate of zero would waste it.
+        return settings.learning_rate * max(progress / settings.warm_up, 0.01)
+    after = (progress - settings.warm_up) / max(1.0 - settings.warm_up, 1e-12)
+    share = settings.final_share + (1.0 - settings.final_share) * 0.5 * (1.0 + math.cos(math.pi * after))
+    return settings.learning_rate * share

@@ -1,0 +1,206 @@
+"""The one training loop. It knows no family and no data: a model, an objective, a budget, a folder.
+
+Whatever moves numbers is a function of the recipe and the step: the batch, the dropout (torch is seeded anew at every
+step), the learning rate. So a run that is killed and resumed ends bit for bit where it would have ended (on a CPU).
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headway.errors import Interrupted, TrainingError
+from headway.training.checkpoint import RunState, save_checkpoint
+from headway.training.interruption import StopRequest, stop_requests
+from headway.training.memory import memory_in_use
+from headway.training.objectives import Objective, Part
+from headway.training.recipe import TrainSettings
+from headway.training.report import Evaluation, Metrics, Progress, Reporter
+from headway.training.schedule import Budget, learning_rate
+
+_SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlets:
+    """Where a run leaves things: its training folder, its reporter, the best weights, the sample of now."""
+
+    training: Path
+    reporter: Reporter
+    keep_best: Callable[[nn.Module], None]
+    sample: Callable[[nn.Module], str | None]
+
+
+class Trainer:
+    """Trains a model until the budget is spent, and leaves a checkpoint whatever happens."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        objective: Objective,
+        settings: TrainSettings,
+        budget: Budget,
+        outlets: Outlets,
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._objective = objective
+        self._settings = settings
+        self._budget = budget
+        self._outlets = outlets
+        self._device = next(model.parameters()).device
+
+    def run(self, state: RunState, *, began: float) -> RunState:
+        """Go on from `state` to the end of the budget; `began` is the time.monotonic() from which seconds count.
+
+        Raises Interrupted after a signal and TrainingError where loss or gradient is not finite; either way the last
+        checkpoint is whole, and after a signal it is of the step the run was in.
+        """
+        self._began = began - state.seconds
+        self._metrics = Metrics(self._outlets.training / "metrics.jsonl", up_to=state.step)
+        self._saved_at = time.monotonic()
+        self._pace = _Pace()
+        with stop_requests() as request:
+            while self._budget.progress(state.step, self._seconds(state)) < 1.0:
+                state = self._advance(state)
+                state = self._evaluate_if_due(state)
+                self._save_if_due(state, request)
+            if state.evaluations < self._settings.evaluations:
+                state = self._evaluate(state)
+            state = replace(state, seconds=self._seconds(state), finished=True)
+            self._save(state)
+        return state
+
+    def _seconds(self, state: RunState) -> float:
+        return time.monotonic() - self._began
+
+    def _advance(self, state: RunState) -> RunState:
+        """One optimiser step."""
+        started = time.monotonic()
+        rate = learning_rate(self._settings, self._budget.progress(state.step, self._seconds(state)))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed((self._settings.seed * 1_000_003 + state.step) % 2**63)
+        self._model.train()
+        self._optimizer.zero_grad(set_to_none=True)
+        parts = self._objective.parts(state.step)
+        count = sum(part.count for part in parts)
+        total = torch.zeros((), device=self._device)
+        for part in parts:
+            with self._precision():
+                loss = self._objective.loss(self._model, _to(part, self._device))
+            (loss / max(count, 1)).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.clip)
+        mean, norm_value = float(total) / max(count, 1), float(norm)
+        if not (math.isfinite(mean) and math.isfinite(norm_value)):
+            raise TrainingError(
+                f"loss {mean} with gradient norm {norm_value} at step {state.step + 1}: nothing was updated,\n"
+                f"and the last checkpoint in {self._outlets.training} is whole.\n"
+                f"Train into another folder with a lower --set train.learning_rate (now {self._settings.learning_rate:g})."
+            )
+        self._optimizer.step()
+        self._pace.add(time.monotonic() - started)
+        state = replace(state, step=state.step + 1, seconds=self._seconds(state))
+        if state.step % self._settings.log_every == 0:
+            self._report(state, mean, norm_value, rate)
+        return state
+
+    def _report(self, state: RunState, loss: float, norm: float, rate: float) -> None:
+        progress = Progress(
+            step=state.step,
+            share=min(self._budget.progress(state.step, state.seconds), 1.0),
+            loss=loss,
+            bits_per_byte=self._objective.bits_per_byte(loss, training=True),
+            learning_rate=rate,
+            gradient_norm=norm,
+            tokens=state.step * self._objective.tokens_per_step,
+            tokens_per_second=self._objective.tokens_per_step / self._pace.seconds,
+            memory=memory_in_use(self._device),
+            seconds=state.seconds,
+            seconds_left=self._budget.seconds_left(state.step, state.seconds, self._pace.seconds),
+        )
+        self._metrics.add("progress", progress)
+        self._outlets.reporter.progress(progress)
+
+    def _evaluate_if_due(self, state: RunState) -> RunState:
+        share = min(self._budget.progress(state.step, state.seconds), 1.0)
+        return self._evaluate(state) if int(share * self._settings.evaluations) > state.evaluations else state
+
+    def _evaluate(self, state: RunState) -> RunState:
+        """Measure the validation text, keep the weights if they are the best so far, write a sample."""
+        self._model.eval()
+        total, count = 0.0, 0
+        with torch.no_grad(), self._precision():
+            for part in self._objective.validation():
+                total += float(self._objective.loss(self._model, _to(part, self._device)))
+                count += part.count
+        loss = total / count
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the validation loss is {loss} after step {state.step}: lower --set train.learning_rate "
+                f"and train into another folder"
+            )
+        best = state.best is None or loss < state.best
+        if best:
+            self._outlets.keep_best(self._model)
+        bits = self._objective.bits_per_byte(loss, training=False)
+        share = min(self._budget.progress(state.step, state.seconds), 1.0)
+        state = replace(state, evaluations=int(share * self._settings.evaluations))
+        if best:
+            state = replace(state, best=loss, best_bits_per_byte=bits, best_step=state.step)
+        evaluation = Evaluation(
+            step=state.step,
+            validation_loss=loss,
+            validation_bits_per_byte=bits,
+            best=best,
+            seconds=self._seconds(state),
+        )
+        self._metrics.add("evaluation", evaluation)
+        self._outlets.reporter.evaluation(evaluation)
+        text = self._outlets.sample(self._model)
+        if text is not None:
+            self._metrics.add_sample(state.step, text)
+            self._outlets.reporter.sample(text)
+        return state
+
+    def _save_if_due(self, state: RunState, request: StopRequest) -> None:
+        every = self._settings.save_every
+        due = state.step % every == 0 if every else time.monotonic() - self._saved_at > _SAVE_SECONDS
+        if due or request.signal_number is not None:
+            self._save(replace(state, seconds=self._seconds(state)))
+        if request.signal_number is not None:
+            raise Interrupted(
+                f"stopped after step {state.step}; the run is saved, and the same command goes on from there",
+                request.signal_number,
+            )
+
+    def _save(self, state: RunState) -> None:
+        save_checkpoint(self._outlets.training, state, self._model, self._optimizer, keep=self._settings.keep)
+        self._saved_at = time.monotonic()
+
+    def _precision(self) -> AbstractContextManager[None]:
+        enabled = self._settings.precision == "bfloat16"
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+class _Pace:
+    """Seconds a step takes, a running mean over about the last twenty."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.seconds = seconds if self.seconds == 0.0 else 0.95 * self.seconds + 0.05 * seconds
+
+
+def _to(part: Part, device: torch.device) -> Part:
+    if device.type == "cpu":
+        return part
+    return replace(part, inputs=part.inputs.to(device), targets=part.targets.to(device))
