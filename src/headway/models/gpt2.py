@@ -135,13 +135,9 @@ class GPT2(nn.Module):
         Raises ContextError where T is past the context.
         """
         if ids.shape[1] > self.context:
-            raise ContextError(
-                f"at most {self.context} tokens fit the model's context, but got {ids.shape[1]}"
-            )
+            raise ContextError(f"at most {self.context} tokens fit the model's context, but got {ids.shape[1]}")
         positions = torch.arange(ids.shape[1], device=ids.device)
-        x = self.embedding_dropout(
-            self.token_embedding(ids) + self.position_embedding(positions)
-        )  # (B, T, D)
+        x = self.embedding_dropout(self.token_embedding(ids) + self.position_embedding(positions))  # (B, T, D)
         for block in self.blocks:
             x = block(x, causal=True)
         return self.output(self.final_norm(x))  # type: ignore[no-any-return]
@@ -156,9 +152,7 @@ class GPT2(nn.Module):
     ) -> KeyValueState:
         """An empty state of `rows` rows. Raises UsageError for a source: GPT-2 has none."""
         if source is not None or source_lengths is not None or not isinstance(rows, int):
-            raise UsageError(
-                "GPT-2 reads no source: start takes the number of rows alone, for instance rows=1"
-            )
+            raise UsageError("GPT-2 reads no source: start takes the number of rows alone, for instance rows=1")
         config, weight = self.config, self.token_embedding.weight
         shape = KeyValueShape(
             n_layers=config.n_layers,
@@ -181,7 +175,10 @@ class GPT2(nn.Module):
         trace: Trace | None = None,
         ablate: Ablation | None = None,
     ) -> tuple[Tensor, KeyValueState]:
-        """Feed each row its next tokens; see `Decoder.step`. Put the model in evaluation mode first: in training mode dropout applies here too."""
+        """Feed each row its next tokens; see `Decoder.step`.
+
+        Put the model in evaluation mode first: in training mode dropout applies here too.
+        """
         if ablate:
             _check_heads(ablate, self.config)
         extension = state.extend(counts, ids.shape[1])

@@ -7,7 +7,6 @@ from torch import nn
 
 from headway.errors import ConfigError
 from headway.models.gpt2 import GPT2, GPT2Config
-from headway.settings import unknown_setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +26,9 @@ FAMILIES: dict[str, Family] = {
 
 
 def family(name: str) -> Family:
-    """The family of that name. Raises ConfigError, naming the nearest, where there is none."""
+    """The family of that name. Raises ConfigError, naming those there are, where there is none."""
     if name not in FAMILIES:
-        raise ConfigError(unknown_setting(f"model family {name!r}", [repr(known) for known in FAMILIES]))
+        raise ConfigError(f"there is no model family {name!r}; there are {', '.join(FAMILIES)}")
     return FAMILIES[name]
 
 
@@ -38,6 +37,4 @@ def family_of(model: nn.Module) -> Family:
     for known in FAMILIES.values():
         if type(model) is known.model:
             return known
-    raise ConfigError(
-        f"{type(model).__name__} is not a model of a known family; known are {', '.join(FAMILIES)}"
-    )
+    raise ConfigError(f"{type(model).__name__} is not a model of a known family; known are {', '.join(FAMILIES)}")

@@ -5,19 +5,17 @@ All of it is written beside the model folder and takes its place in one rename, 
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from headway.corpus.documents import corpus_bytes, fingerprint, read_documents
+from headway.corpus.documents import Documents, corpus_bytes, fingerprint, read_documents
 from headway.corpus.shards import write_shards
 from headway.errors import FormatError
 from headway.formats.atomic import new_folder
-from headway.formats.folder import load, write_model
+from headway.formats.folder import load, write_folder
 from headway.models.registry import family
 from headway.settings import to_dict
 from headway.text.byte_level_training import train_byte_level, vocabulary_size
@@ -67,7 +65,7 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
         assert complete.train.device is not None
         model.to(complete.train.device)
         optimizer = build_optimizer(model, complete.train)
-        write_model(folder, model, tokenizer, card=card(complete, None))
+        write_folder(model, tokenizer, folder, name=output.name, card=card(complete, None))
         (training / RECIPE).write_text(to_toml(complete), encoding="utf-8")
         record = RunRecord(data_fingerprint=print_of_data, facts=facts)
         (training / RUN).write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
@@ -76,12 +74,12 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
 
 def data_fingerprint(data: DataSettings) -> str:
     """The content of all the text a run reads, as one hash."""
-    whole = fingerprint(Path(data.path))
-    return whole if data.validation is None else f"{whole}+{fingerprint(Path(data.validation))}"
+    whole = fingerprint(data.path)
+    return whole if data.validation is None else f"{whole}+{fingerprint(data.validation)}"
 
 
-def _documents(path: str, data: DataSettings) -> Iterator[Any]:
-    return read_documents(Path(path), text_field=data.text_field)
+def _documents(path: str, data: DataSettings) -> Documents:
+    return read_documents(path, text_field=data.text_field)
 
 
 def _start(recipe: Recipe, reporter: Reporter) -> tuple[nn.Module | None, Tokenizer]:
@@ -97,7 +95,7 @@ def _start(recipe: Recipe, reporter: Reporter) -> tuple[nn.Module | None, Tokeni
         return model, tokenizer
     if recipe.tokenizer.folder is not None:
         return None, Tokenizer.load(recipe.tokenizer.folder)
-    n_bytes = corpus_bytes(Path(recipe.data.path), text_field=recipe.data.text_field)
+    n_bytes = corpus_bytes(recipe.data.path, text_field=recipe.data.text_field)
     size = recipe.tokenizer.vocabulary or vocabulary_size(n_bytes)
     texts = (document.text for document in _documents(recipe.data.path, recipe.data))
     tokenizer = train_byte_level(texts, size)

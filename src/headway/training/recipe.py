@@ -81,7 +81,16 @@ class TrainSettings:
     sample_tokens: int = 40
 
     def __post_init__(self) -> None:
-        at_least_one = ("batch_size", "window", "accumulation", "evaluations", "validation_tokens", "save_every", "keep", "log_every")
+        at_least_one = (
+            "batch_size",
+            "window",
+            "accumulation",
+            "evaluations",
+            "validation_tokens",
+            "save_every",
+            "keep",
+            "log_every",
+        )
         for name in at_least_one:
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -100,7 +109,9 @@ class TrainSettings:
             if value is not None and not 0.0 < value < 1e6:
                 raise ConfigError(f"train.{name} must be above 0, but got {value}")
         if not 0 <= self.seed < 2**63 or self.sample_tokens < 0:
-            raise ConfigError(f"train.seed and train.sample_tokens must not be negative, but got {self.seed}, {self.sample_tokens}")
+            raise ConfigError(
+                f"train.seed and train.sample_tokens must not be negative, but got {self.seed}, {self.sample_tokens}"
+            )
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ConfigError(
                 f"train.batch_size must be a multiple of train.accumulation, "

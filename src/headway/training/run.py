@@ -19,7 +19,7 @@ from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
 from headway.errors import ConfigError, FormatError, StorageError, TrainingError
 from headway.formats.atomic import replace_file, sweep
-from headway.formats.folder import replace_weights
+from headway.formats.folder import CARD, replace_weights
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
 from headway.text.tokenizer import Tokenizer
@@ -139,7 +139,7 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     training = output / "training"
     assert settings.device is not None and settings.window is not None and settings.batch_size is not None
     tokenizer = Tokenizer.load(output)
-    objective = _objective(recipe, TokenShards.open(training / DATA), tokenizer)
+    objective = _objective(recipe, TokenShards.open(training / DATA))
     model = family(recipe.model["family"]).model(model_config(dict(recipe.model))).to(settings.device)
     optimizer = build_optimizer(model, settings)
     load_checkpoint(checkpoint, model, optimizer)
@@ -151,17 +151,21 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     outlets = Outlets(
         training=training,
         reporter=reporter,
-        keep_best=lambda model: replace_weights(output, model),
+        keep_best=lambda model: replace_weights(output, model),  # type: ignore[arg-type]
         sample=lambda model: _sample(model, tokenizer, settings.sample_tokens, settings.seed),
     )
     state = Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
     text = card(recipe, state)
-    replace_file(output / "README.md", lambda path: path.write_text(text, encoding="utf-8") and None)
+    replace_file(output / CARD, lambda path: _write(path, text))
     shutil.rmtree(training / DATA, ignore_errors=True)
     return state
 
 
-def _objective(recipe: Recipe, shards: TokenShards, tokenizer: Tokenizer) -> CausalLanguageModelling:
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _objective(recipe: Recipe, shards: TokenShards) -> CausalLanguageModelling:
     settings = recipe.train
     assert settings.window is not None and settings.batch_size is not None
     batches = TokenBatches(
@@ -169,7 +173,7 @@ def _objective(recipe: Recipe, shards: TokenShards, tokenizer: Tokenizer) -> Cau
         context=settings.window,
         batch_size=settings.batch_size,
         seed=settings.seed,
-        end_of_text=tokenizer.end_of_text,
+        end_of_text=shards.split("train").end_of_text,
     )
     return CausalLanguageModelling(
         batches,
