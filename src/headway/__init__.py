@@ -1,0 +1,42 @@
+"""headway: train, run and look inside the models that led from the recurrent encoder-decoder to GPT-2.
+
+The public names, loaded when first used: importing the package alone loads neither torch nor any room.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from headway.errors import HeadwayError as HeadwayError
+from headway.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from headway.formats.folder import load as load
+    from headway.formats.folder import save as save
+    from headway.tasks.writer import Writer as Writer
+    from headway.text.tokenizer import Tokenizer as Tokenizer
+    from headway.training.recipe import Recipe as Recipe
+    from headway.training.run import train as train
+
+_HOMES = {
+    "Recipe": "headway.training.recipe",
+    "Tokenizer": "headway.text.tokenizer",
+    "Writer": "headway.tasks.writer",
+    "load": "headway.formats.folder",
+    "save": "headway.formats.folder",
+    "train": "headway.training.run",
+}
+
+__all__ = ["HeadwayError", "Recipe", "Tokenizer", "Writer", "__version__", "load", "save", "train"]
+
+
+def __getattr__(name: str) -> object:
+    """The public name from its home (PEP 562), kept for the next look."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headway' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -52,3 +52,11 @@ class DependencyError(HeadwayError):
 
 class TrainingError(HeadwayError):
     """A run cannot go on: the loss is not finite, or the folder holds another run."""
+
+
+class Interrupted(HeadwayError):
+    """A signal stopped the work; what was done is saved and the same command goes on. Exit code 128 + the signal."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

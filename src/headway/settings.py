@@ -32,9 +32,7 @@ def from_dict(cls: type[T], table: Mapping[str, Any], where: str = "") -> T:
     missing = [
         f"{where}{name}"
         for name, field in fields.items()
-        if name not in table
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
+        if name not in table and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
         raise ConfigError(f"{cls.__name__} needs a value for {', '.join(missing)}")

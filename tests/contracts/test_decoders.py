@@ -244,7 +244,9 @@ def test_a_silenced_head_changes_the_outputs_and_silencing_all_leaves_the_bias(d
     expected, _ = feed(decoder, decoder.start(rows=1), ids)
     silenced, _ = feed(decoder, decoder.start(rows=1), ids, ablate=frozenset({(0, 0)}))
     assert float((silenced - expected).abs().max()) > 1e-3
-    every = frozenset((layer, head) for layer in range(decoder.config.n_layers) for head in range(decoder.config.n_heads))
+    every = frozenset(
+        (layer, head) for layer in range(decoder.config.n_layers) for head in range(decoder.config.n_heads)
+    )
     apart, _ = feed(decoder, decoder.start(rows=1), ids, ablate=every)
     last, _ = decoder.step(ids[:, -1:], torch.tensor([1]), _at(decoder, 6), ablate=every)
     torch.testing.assert_close(apart, last, **CLOSE)

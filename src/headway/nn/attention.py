@@ -92,9 +92,7 @@ class SelfAttention(nn.Module):
             )
         return self.output(merge_heads(mixed))  # type: ignore[no-any-return]
 
-    def _watched(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, watch: Watch
-    ) -> Tensor:
+    def _watched(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, watch: Watch) -> Tensor:
         mixed, probabilities = attend_plainly(query, key, value, mask, self.scale)
         if watch.trace is not None:
             watch.trace.attention(watch.layer, probabilities)

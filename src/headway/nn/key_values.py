@@ -101,7 +101,8 @@ class KeyValueState:
         back = torch.as_tensor(counts, dtype=torch.int64).reshape(-1)
         if back.shape != self._lengths.shape or bool(((back < 0) | (back > self._latest)).any()):
             raise UsageError(
-                f"rewind takes one count a row, at most the latest step's {self._latest.tolist()}, but got {back.tolist()}"
+                f"rewind takes one count a row, at most the latest step's {self._latest.tolist()}, "
+                f"but got {back.tolist()}"
             )
         self._spent = True
         return KeyValueState(self._shape, self._keys, self._values, self._lengths - back, self._latest - back)
@@ -123,7 +124,8 @@ class KeyValueState:
         new = counts.to(device="cpu", dtype=torch.int64)
         if new.shape != self._lengths.shape or bool(((new < 0) | (new > n_new)).any()):
             raise UsageError(
-                f"a step takes one count in 0..{n_new} for each of {self._lengths.shape[0]} rows, but got {new.tolist()}"
+                f"a step takes one count in 0..{n_new} for each of {self._lengths.shape[0]} rows, "
+                f"but got {new.tolist()}"
             )
         after = self._lengths + new
         most = int(after.max()) if after.numel() else 0
@@ -143,9 +145,7 @@ class KeyValueState:
 
     def _check(self) -> None:
         if self._spent:
-            raise RuntimeError(
-                "this state was consumed by a later step, select, join or rewind; copy() it before"
-            )
+            raise RuntimeError("this state was consumed by a later step, select, join or rewind; copy() it before")
 
 
 class Extension:
@@ -180,9 +180,7 @@ class Extension:
         if self._start is None:
             rows, columns = (steps < counts[:, None]).nonzero(as_tuple=True)
             slots = lengths[rows] + columns
-            self._rows, self._columns, self._slots = (
-                part.to(shape.device) for part in (rows, columns, slots)
-            )
+            self._rows, self._columns, self._slots = (part.to(shape.device) for part in (rows, columns, slots))
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the layer's new keys and values (B, H, T, K); return all a query may see, (B, H, S, K) each."""
@@ -195,14 +193,10 @@ class Extension:
 
     def finish(self) -> KeyValueState:
         """The state after the step."""
-        return KeyValueState(
-            self._shape, self._keys, self._values, self._lengths + self._counts, self._counts.clone()
-        )
+        return KeyValueState(self._shape, self._keys, self._values, self._lengths + self._counts, self._counts.clone())
 
     def _mask(self, positions: Tensor) -> Tensor:
-        return (torch.arange(self._seen) <= positions[:, None, :, None]).to(
-            self._shape.device
-        )  # (B or 1, 1, T, S)
+        return (torch.arange(self._seen) <= positions[:, None, :, None]).to(self._shape.device)  # (B or 1, 1, T, S)
 
 
 def _widen(buffer: Tensor, room: int) -> Tensor:

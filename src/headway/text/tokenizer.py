@@ -4,7 +4,7 @@ Strings become ids and ids become strings here and nowhere else: models and deco
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 class Tokenizer(ABC):
     """Text to ids and back, exactly; special tokens only where the caller allows them."""
+
+    @staticmethod
+    def load(name_or_folder: str | Path) -> "Tokenizer":
+        """The tokenizer of that shipped name ("gpt2") or in that folder; an existing path wins over a name.
+
+        Raises DataError where there is neither, UnknownTokenizer (a FormatError) for a kind we do not have.
+        """
+        from headway.text.loading import load
+
+        return load(name_or_folder)
 
     @property
     @abstractmethod
@@ -37,8 +47,8 @@ class Tokenizer(ABC):
         """The ids of the text. Special tokens are plain text unless named in `allowed_special`."""
 
     @abstractmethod
-    def encode_corpus(self, texts: Sequence[str]) -> "list[numpy.ndarray]":
-        """The same ids as `encode` for many texts, one int array a text, on the fastest path there is."""
+    def encode_corpus(self, texts: Iterable[str]) -> "list[numpy.ndarray]":
+        """The same ids as `encode` for many texts, one int32 array (T,) a text, on the fastest path there is."""
 
     @abstractmethod
     def encode_bytes(self, data: bytes) -> list[int]:
@@ -57,5 +67,8 @@ class Tokenizer(ABC):
         """A decoder to feed id by id that never gives out half a character."""
 
     @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json, as transformers reads them, into an existing folder."""
+    def save(self, folder: Path, *, model_max_length: int | None = None) -> None:
+        """Write tokenizer.json and tokenizer_config.json, as transformers reads them, into an existing folder.
+
+        `model_max_length`: the model's context, noted for transformers. Raises StorageError.
+        """

@@ -4,6 +4,7 @@ The same recipe, text and kind of hardware give the same choices anywhere: nothi
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,10 +33,10 @@ class TextFacts:
     vocabulary: int
 
 
-def fill_in(recipe: Recipe, facts: TextFacts, start: Any | None) -> tuple[Recipe, list[str]]:
+def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -> tuple[Recipe, list[str]]:
     """The recipe with every choice made, and the reasons, a sentence each.
 
-    `start` is the settings of the model the run starts from, if it does. Raises ConfigError where a given setting is
+    `start` is the model table of the model the run starts from, if it does. Raises ConfigError where a given setting is
     not one of the family's, or this machine cannot do what was asked.
     """
     device = recipe.train.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -48,7 +49,7 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Any | None) -> tuple[Recipe
         model = _choose_model(dict(recipe.model), facts, readable, device)
         reasons.append(_size_reason(model, facts, recipe.budget))
     else:
-        model = {**to_dict(start), **recipe.model}
+        model = _kept(start, recipe.model)
     model = _choose_dropout(model, recipe, facts, device)
     config = model_config(model)
     window = recipe.train.window or _window(config.context, facts, start is not None and device == "cpu")
@@ -66,7 +67,12 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Any | None) -> tuple[Recipe
     return replace(recipe, model=model, train=settings), reasons
 
 
-def model_config(model: dict[str, Any]) -> Any:
+def model_table(family_name: str, config: Any) -> dict[str, Any]:
+    """A model's settings as a recipe holds them: with the family's name, without what a foreign file brought along."""
+    return {"family": family_name, **{name: value for name, value in to_dict(config).items() if name != "foreign"}}
+
+
+def model_config(model: Mapping[str, Any]) -> Any:
     """The family's settings a recipe's model table means. Raises ConfigError for an unknown one."""
     table = {name: value for name, value in model.items() if name != "family"}
     return from_dict(family(model.get("family", "gpt2")).config, table, "model.")
@@ -75,9 +81,9 @@ def model_config(model: dict[str, Any]) -> Any:
 def has_bfloat16(device: str) -> bool:
     """Whether the device multiplies bfloat16 in hardware, so that it is faster than float32 and not slower."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+    return any(bool(capabilities.get(name, False)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _tokens_in_budget(budget: BudgetSettings, facts: TextFacts, device: str) -> float:
@@ -91,6 +97,17 @@ def _tokens_in_budget(budget: BudgetSettings, facts: TextFacts, device: str) -> 
         return budget.steps * 4096
     assert budget.epochs is not None
     return budget.epochs * facts.training_tokens
+
+
+def _kept(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The start model's table with the given dropouts. Raises ConfigError for a setting that would change the graph."""
+    for name, value in given.items():
+        if not name.endswith("dropout") and value != start.get(name, value):
+            raise ConfigError(
+                f"model.{name} must be {start[name]}, that of the model the run starts from, but got {value}; "
+                f"leave it out, or leave out --from"
+            )
+    return {**start, **given}
 
 
 def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, device: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""AdamW with the usual two groups: matrices decay, vectors do not (Loshchilov and Hutter 2019; Radford et al. 2018, 4.1)."""
+"""AdamW with the usual two groups: matrices decay, vectors do not.
+
+Loshchilov and Hutter 2019; used so by Radford et al. 2018, section 4.1.
+"""
 
 import torch
 from torch import Tensor, nn

@@ -3,25 +3,25 @@
 All of it is written beside the model folder and takes its place in one rename, so a run either exists or does not.
 """
 
+import dataclasses
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from headway.corpus.documents import Documents, corpus_bytes, fingerprint, read_documents
-from headway.corpus.shards import write_shards
-from headway.errors import FormatError
+from headway.corpus.shards import ShardSettings, TokenShards, write_shards
+from headway.errors import DataError, FormatError
 from headway.formats.atomic import new_folder
-from headway.formats.folder import load, write_folder
-from headway.models.registry import family
+from headway.formats.folder import Model, load, write_folder
+from headway.models.registry import family, family_of
 from headway.settings import to_dict
 from headway.text.byte_level_training import train_byte_level, vocabulary_size
 from headway.text.tokenizer import Tokenizer
 from headway.training.checkpoint import RunState, save_checkpoint
-from headway.training.defaults import TextFacts, fill_in, model_config
+from headway.training.defaults import TextFacts, fill_in, model_config, model_table
 from headway.training.optimizer import build_optimizer
 from headway.training.recipe import DataSettings, Recipe, to_toml
 from headway.training.report import Reporter
@@ -53,13 +53,14 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
             training / DATA,
             _documents(recipe.data.path, recipe.data),
             tokenizer,
-            validation_share=recipe.data.validation_share,
+            ShardSettings(validation_share=recipe.data.validation_share, seed=recipe.train.seed),
             validation=None if recipe.data.validation is None else _documents(recipe.data.validation, recipe.data),
-            seed=recipe.train.seed,
         )
+        reporter.note(_division(shards, recipe.data.path))
         facts = TextFacts(training_tokens=shards.split("train").tokens, vocabulary=tokenizer.size)
-        complete, reasons = fill_in(recipe, facts, None if start_model is None else start_model.config)
-        for reason in (*shards.notes, *reasons):
+        table = None if start_model is None else model_table(family_of(start_model).name, start_model.config)
+        complete, reasons = fill_in(recipe, facts, table)
+        for reason in reasons:
             reporter.note(reason)
         model = _first_weights(complete, start_model)
         assert complete.train.device is not None
@@ -82,7 +83,7 @@ def _documents(path: str, data: DataSettings) -> Documents:
     return read_documents(path, text_field=data.text_field)
 
 
-def _start(recipe: Recipe, reporter: Reporter) -> tuple[nn.Module | None, Tokenizer]:
+def _start(recipe: Recipe, reporter: Reporter) -> tuple[Model | None, Tokenizer]:
     """The model a run starts from, if it does, and the tokenizer it uses."""
     if recipe.start is not None:
         model, tokenizer = load(recipe.start, dtype=torch.float32)
@@ -103,11 +104,14 @@ def _start(recipe: Recipe, reporter: Reporter) -> tuple[nn.Module | None, Tokeni
     return None, tokenizer
 
 
-def _first_weights(recipe: Recipe, start: nn.Module | None) -> nn.Module:
+def _first_weights(recipe: Recipe, start: Model | None) -> Model:
     """A fresh model from the seed, or the start model with the recipe's dropout."""
-    config = model_config(dict(recipe.model))
+    config = model_config(recipe.model)
+    if start is not None:
+        config = dataclasses.replace(config, foreign=start.config.foreign)
     torch.manual_seed(recipe.train.seed)
-    model = family(str(recipe.model.get("family", "gpt2"))).model(config)
+    model = family(recipe.model["family"]).model(config)
+    assert isinstance(model, Model)
     if start is not None:
         with torch.no_grad():
             for fresh, trained in zip(model.parameters(), start.parameters(), strict=True):
@@ -115,10 +119,22 @@ def _first_weights(recipe: Recipe, start: nn.Module | None) -> nn.Module:
     return model
 
 
+def _division(shards: TokenShards, path: str) -> str:
+    """How the text was divided. Raises DataError where nothing is left to train or to measure on."""
+    train, validation = shards.split("train"), shards.split("validation")
+    if train.tokens < 2 or validation.tokens < 1:
+        raise DataError(
+            f"{path} has too little text: {train.tokens} tokens to train on and {validation.tokens} to measure on;\n"
+            f"give more text, or other text to measure on with --set data.validation=FILE"
+        )
+    how = "the end of the one document" if shards.validation_from == "tail" else f"{validation.documents:,} documents"
+    return f"{train.tokens:,} tokens to train on; {how}, {validation.tokens:,} tokens, kept aside to measure on"
+
+
 def card(recipe: Recipe, state: RunState | None) -> str:
     """The model card: what it is, what it read, how well it does; `state` is None before the run has ended."""
     name, text = Path(recipe.output).name, Path(recipe.data.path).name
-    parameters = model_config(dict(recipe.model)).n_parameters()
+    parameters = model_config(recipe.model).n_parameters()
     lines = [
         f"# {name}",
         "",

@@ -155,11 +155,8 @@ class Recipe:
     budget: BudgetSettings = BudgetSettings(minutes=10.0)
 
     def __post_init__(self) -> None:
-        if self.start is not None and (self.tokenizer != TokenizerSettings() or _graph(self.model)):
-            raise ConfigError(
-                "a run that starts from a model keeps its tokenizer and its sizes: "
-                f"leave out [tokenizer] and {', '.join(_graph(self.model)) or 'its settings'}, or leave out --from"
-            )
+        if self.start is not None and self.tokenizer != TokenizerSettings():
+            raise ConfigError("a run that starts from a model keeps its tokenizer: leave out [tokenizer], or --from")
 
 
 def recipe_from(
@@ -207,8 +204,3 @@ def read_table(path: Path) -> dict[str, Any]:
 def to_toml(recipe: Recipe) -> str:
     """The recipe as the TOML text that `--recipe` takes."""
     return tomli_w.dumps(without_none(to_dict(recipe)))
-
-
-def _graph(model: Mapping[str, Any]) -> list[str]:
-    """The model settings that change the graph: all but the family's name and its dropouts."""
-    return [name for name in model if name != "family" and not name.endswith("dropout")]

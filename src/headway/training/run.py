@@ -17,7 +17,7 @@ from headway.corpus.batches import TokenBatches
 from headway.corpus.shards import TokenShards
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
-from headway.errors import ConfigError, FormatError, StorageError, TrainingError
+from headway.errors import FormatError, StorageError, TrainingError
 from headway.formats.atomic import replace_file, sweep
 from headway.formats.folder import CARD, replace_weights
 from headway.models.registry import family
@@ -110,8 +110,7 @@ def _check_same_run(recipe: Recipe, training: Path) -> None:
             f"{training.parent} holds a run on other text than {recipe.data.path} holds now;\n"
             f"train into another folder with -o, or start from it with --from {training.parent}"
         )
-    start = model_config(dict(saved.model)) if recipe.start is not None else None
-    wanted, _ = fill_in(recipe, record.facts, start)
+    wanted, _ = fill_in(recipe, record.facts, saved.model if recipe.start is not None else None)
     before, now = _flat(to_dict(saved)), _flat(to_dict(wanted))
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if changed:
@@ -140,7 +139,7 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     assert settings.device is not None and settings.window is not None and settings.batch_size is not None
     tokenizer = Tokenizer.load(output)
     objective = _objective(recipe, TokenShards.open(training / DATA))
-    model = family(recipe.model["family"]).model(model_config(dict(recipe.model))).to(settings.device)
+    model = family(recipe.model["family"]).model(model_config(recipe.model)).to(settings.device)
     optimizer = build_optimizer(model, settings)
     load_checkpoint(checkpoint, model, optimizer)
     budget = Budget(

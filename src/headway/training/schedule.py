@@ -46,7 +46,7 @@ class Budget:
 
 
 def learning_rate(settings: TrainSettings, progress: float) -> float:
-    """Linear warm-up, then a half cosine down to `final_share` (Loshchilov and Hutter 2017; Radford et al. 2018, 4.1)."""
+    """Linear warm-up, then a half cosine down to `final_share` (Radford et al. 2018, section 4.1)."""
     assert settings.learning_rate is not None
     progress = min(max(progress, 0.0), 1.0)
     if progress < settings.warm_up:

@@ -103,7 +103,8 @@ class Trainer:
             raise TrainingError(
                 f"loss {mean} with gradient norm {norm_value} at step {state.step + 1}: nothing was updated,\n"
                 f"and the last checkpoint in {self._outlets.training} is whole.\n"
-                f"Train into another folder with a lower --set train.learning_rate (now {self._settings.learning_rate:g})."
+                f"Train into another folder with a lower --set train.learning_rate, "
+                f"now {self._settings.learning_rate:g}."
             )
         self._optimizer.step()
         self._pace.add(time.monotonic() - started)

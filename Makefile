@@ -1,0 +1,55 @@
+# `make demo` writes from the bundled model, `make test` proves the rest; `make setup` comes before both by itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamp holds what the environment was made from: unchanged, setup does nothing and needs no network.
+# It is written last: an environment that was only half made has none and is made anew; one that was made from
+# other versions is brought up to date in place.
+WANTED := $(shell (pwd; cat pyproject.toml constraints.txt) | cksum)
+# Two test processes with one thread each: more threads than cores slow torch down.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo "make demo    set up, then write from the bundled model (needs no network once set up)"
+	@echo "make test    run the tests (all but the marks soak, night and gpu)"
+	@echo "make check   formatting, lint, types and the import rules"
+	@echo "make bench   run every benchmark, one after another"
+	@echo "make setup   make $(VENV) and install headway into it"
+	@echo "make clean   remove $(VENV) and everything that was built"
+
+setup:
+	@test "$$(cat $(VENV)/.stamp 2>/dev/null)" = "$(WANTED)" || $(MAKE) --no-print-directory $(VENV)/install
+
+.PHONY: $(VENV)/install
+$(VENV)/install:
+	@command -v $(PYTHON) >/dev/null || { echo "error: headway needs Python 3.11 or newer, but there is no $(PYTHON);" \
+	  "install it or name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: headway needs Python 3.11 or newer, but" \
+	  "$(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $$(test -e $(VENV)/.stamp || echo --clear) $(VENV)
+	@rm -f $(VENV)/.stamp
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@echo "$(WANTED)" > $(VENV)/.stamp
+
+demo: setup
+	@$(BIN)/python -m headway demo
+
+test: setup
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not soak and not night and not gpu"
+
+check: setup
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy --strict src
+	$(BIN)/python -m pytest -q tests/test_layering.py
+
+bench: setup
+	@for file in benchmarks/*.py; do test -e "$$file" || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

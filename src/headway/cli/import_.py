@@ -1,0 +1,31 @@
+"""`headway import`: a folder of another program as a model folder."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from headway.cli.output import note, print_json
+
+
+def import_(
+    folder: Annotated[Path, Parameter(help="The folder to read; nothing in it is executed.")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The new model folder.")],
+    overwrite: Annotated[bool, Parameter(help="Replace a model that stands there.")] = False,
+    json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
+) -> None:
+    """Make a model folder from a Hugging Face folder, and say the largest logit difference found between the two.
+
+    Example: headway import gpt2-from-elsewhere -o my-gpt2
+    """
+    from headway.formats.convert import import_model
+
+    conversion = import_model(folder, output, overwrite=overwrite)
+    if json:
+        print_json(asdict(conversion))
+        return
+    print(output)
+    note(f"Checked with {conversion.checked_with}: the logits differ by at most {conversion.largest_difference:.1e}.")

@@ -1,0 +1,92 @@
+"""The verbs of the command line, each registered once; the overview is printed from this table alone.
+
+It is plain data, so that `headway --help` answers without loading any verb, the parser or torch.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb: `function` is the import path of what runs it."""
+
+    name: str
+    function: str
+    group: str
+    summary: str
+
+
+VERBS = (
+    Verb(
+        name="write",
+        function="headway.cli.write:write",
+        group="Use a model",
+        summary="Write on from a prompt, streaming.",
+    ),
+    Verb(
+        name="demo",
+        function="headway.cli.demo:demo",
+        group="Use a model",
+        summary="See the bundled model write; needs no network.",
+    ),
+    Verb(
+        name="train",
+        function="headway.cli.train:train",
+        group="Make a model",
+        summary="Train on a folder of text, or fine-tune with --from.",
+    ),
+    Verb(
+        name="evaluate",
+        function="headway.cli.evaluate:evaluate",
+        group="Make a model",
+        summary="Perplexity and bits per byte on held-out text.",
+    ),
+    Verb(
+        name="export",
+        function="headway.cli.export:export",
+        group="Move a model",
+        summary="Write a model folder for other programs.",
+    ),
+    Verb(
+        name="import",
+        function="headway.cli.import_:import_",
+        group="Move a model",
+        summary="Make a model folder from one of other programs.",
+    ),
+    Verb(
+        name="models",
+        function="headway.cli.models:models",
+        group="Look around",
+        summary="List the bundled models.",
+    ),
+    Verb(
+        name="doctor",
+        function="headway.cli.doctor:doctor",
+        group="Look around",
+        summary="What this machine has, and what will fit on it.",
+    ),
+)
+
+
+def overview(version: str) -> str:
+    """The text of `headway --help`."""
+    lines = [
+        f"headway {version}: train, run and look inside models that write",
+        "",
+        "Usage: headway VERB [ARGUMENTS]   (headway VERB --help explains a verb, with an example)",
+    ]
+    for group in dict.fromkeys(verb.group for verb in VERBS):
+        lines += ["", group]
+        lines += [f"  {verb.name:<9} {verb.summary}" for verb in VERBS if verb.group == group]
+    lines += [
+        "",
+        "For every verb",
+        "  --json    print one JSON object on stdout instead of text",
+        "  --debug   show the full traceback of an error",
+        "  --help    explain the verb; --version prints the version",
+        "",
+        "Two commands from text to a model that writes:",
+        "  headway train my-texts/ -o my-model --minutes 10",
+        '  headway write my-model "Once upon a time"',
+    ]
+    return "\n".join(lines)

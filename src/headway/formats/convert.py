@@ -1,0 +1,184 @@
+"""Export and import: from our model folders to another format and back, each proved before it counts.
+
+The model is written, opened again, and given the same random ids as the source: the largest difference between the two
+sets of logits is what is reported. A target that differs too much is not kept.
+"""
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headway.errors import FormatError, UsageError
+from headway.formats.atomic import new_folder
+from headway.formats.bundled import locate
+from headway.formats.folder import CARD, CONFIG, Model, check_target, load, read_generation, write_folder
+from headway.formats.reading import inside, present
+from headway.settings import unknown_setting
+from headway.text.tokenizer import Tokenizer
+
+# Rounding alone, for logits of the usual size: 1e-4 in float32; the half precisions keep 11 and 8 bits.
+_TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
+_LARGEST_CARD = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What was done: `largest_difference` between the logits of source and target, and what computed the target's."""
+
+    source: str
+    target: str
+    kind: str
+    parameters: int
+    largest_difference: float
+    checked_with: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a format has to carry."""
+
+    model: Model
+    tokenizer: Tokenizer | None
+    name: str
+    card: str | None
+    generation: dict[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A format: whether a path holds it, its reader and writer, and a foreign reader's logits where there is one."""
+
+    recognise: Callable[[Path], bool]
+    read: Callable[[Path], Contents]
+    write: Callable[[Contents, Path], None]
+    foreign_logits: Callable[[Path, Tensor], tuple[str, Tensor] | None]
+
+
+def export_model(source: str | Path, kind: str, target: str | Path, *, overwrite: bool = False) -> Conversion:
+    """Write a model folder (or a bundled model, by name) in another format.
+
+    Raises UsageError for an unknown kind, FormatError where the source is damaged or the target's logits differ,
+    StorageError where the target is taken or cannot be written.
+    """
+    if kind not in KINDS:
+        raise UsageError(unknown_setting(f"export kind {kind}", [f"export kind {known}" for known in KINDS]))
+    return _convert(KINDS["huggingface"], locate(source), kind, Path(target), overwrite)
+
+
+def import_model(source: str | Path, target: str | Path, *, overwrite: bool = False) -> Conversion:
+    """Write a model of any format that is known by its files as a model folder of ours. Raises as `export_model`."""
+    source = locate(source)
+    for kind, reader in KINDS.items():
+        if reader.recognise(source):
+            return _convert(reader, source, kind, Path(target), overwrite)
+    raise FormatError(
+        f"{source} holds no model of a known format\nKnown are: {', '.join(KINDS)}. A folder needs its {CONFIG}."
+    )
+
+
+def _convert(reader: Kind, source: Path, kind: str, target: Path, overwrite: bool) -> Conversion:
+    check_target(target, overwrite)
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise UsageError(f"source and target are the same folder, {source}\nName another target.")
+    contents = reader.read(source)
+    dtype = next(contents.model.parameters()).dtype
+    ids = _ids(contents.model)
+    expected = _logits(contents.model, ids)
+    parameters = contents.model.config.n_parameters()
+    with new_folder(target, overwrite=overwrite) as folder:
+        KINDS[kind].write(contents, folder)
+        del contents  # two models at once would be twice the memory
+        differences = [("headway", _logits(KINDS[kind].read(folder).model, ids))]
+        foreign = KINDS[kind].foreign_logits(folder, ids)
+        if foreign is not None:
+            differences.append(foreign)
+        largest = max(float((logits - expected).abs().max()) for _, logits in differences)
+        scale = max(1.0, float(expected.abs().max()) / 10)
+        if not largest <= _TOLERANCES[dtype] * scale:
+            raise FormatError(
+                f"the converted model's logits differ from the source's by {largest:.2g}; at most "
+                f"{_TOLERANCES[dtype] * scale:.2g} is rounding\n"
+                "Nothing was written. Report this with the model's config.json."
+            )
+    return Conversion(
+        source=str(source),
+        target=str(target),
+        kind=kind,
+        parameters=parameters,
+        largest_difference=largest,
+        checked_with=", ".join(name for name, _ in differences),
+    )
+
+
+def _ids(model: Model) -> Tensor:
+    """(2, T): the same for every model of the same vocabulary and context."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(model.config.vocabulary, (2, min(model.context, 32)), generator=generator)
+
+
+def _logits(model: Model, ids: Tensor) -> Tensor:
+    with torch.no_grad():
+        return model(ids).double()  # type: ignore[no-any-return]
+
+
+def _is_huggingface(path: Path) -> bool:
+    return present(path, CONFIG)
+
+
+def _read_huggingface(path: Path) -> Contents:
+    model, tokenizer = load(path)
+    card = None
+    if present(path, CARD):
+        file = inside(path, CARD)
+        if file.stat().st_size <= _LARGEST_CARD:
+            card = file.read_text(encoding="utf-8", errors="replace")
+    return Contents(model=model, tokenizer=tokenizer, name=path.name, card=card, generation=read_generation(path))
+
+
+def _write_huggingface(contents: Contents, folder: Path) -> None:
+    write_folder(
+        contents.model,
+        contents.tokenizer,
+        folder,
+        name=contents.name,
+        card=contents.card,
+        generation=contents.generation,
+    )
+
+
+def _transformers_logits(folder: Path, ids: Tensor) -> tuple[str, Tensor] | None:
+    """The logits of transformers' own GPT-2 on the folder, where that library is installed."""
+    if importlib.util.find_spec("transformers") is None:
+        return None
+    transformers: Any = importlib.import_module("transformers")
+    chatter = transformers.utils.logging
+    level, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")
+        with torch.no_grad():
+            logits = model.eval()(ids).logits.double()
+    finally:
+        chatter.set_verbosity(level)
+        if bar:
+            chatter.enable_progress_bar()
+    return f"transformers {transformers.__version__}", logits
+
+
+KINDS: dict[str, Kind] = {
+    "huggingface": Kind(
+        recognise=_is_huggingface,
+        read=_read_huggingface,
+        write=_write_huggingface,
+        foreign_logits=_transformers_logits,
+    ),
+}
+"""The formats a model can leave in or come from; another format is another row."""

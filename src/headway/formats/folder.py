@@ -1,0 +1,325 @@
+"""A model folder, in and out: configuration, weights, tokenizer, generation settings and card.
+
+It is the layout of Hugging Face's transformers. Opening a folder runs no code and reads nothing outside it.
+"""
+
+import fnmatch
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headway.errors import ConfigError, FormatError, ResourceError, StorageError
+from headway.formats import gpt2
+from headway.formats.atomic import new_folder, replace_file, require_free, require_space, sweep
+from headway.formats.bundled import locate
+from headway.formats.card import CardFacts, short_card
+from headway.formats.layout import Layout
+from headway.formats.reading import inside, present, read_json
+from headway.formats.safetensors_file import Writing, write_safetensors
+from headway.formats.weights import (
+    INDEX,
+    SINGLE,
+    Weights,
+    WithoutDrawing,
+    check_names,
+    fill,
+    materialise,
+    open_weights,
+    stored_precision,
+    writings,
+)
+from headway.models.gpt2 import GPT2
+from headway.models.registry import FAMILIES, family_of
+from headway.text.loading import UnknownTokenizer, load_from_folder
+from headway.text.tokenizer import Tokenizer
+
+LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (gpt2.LAYOUT,)}
+"""The families that have a layout, by the `model_type` of config.json."""
+
+Model = GPT2
+"""What a folder can hold: one class a family."""
+
+CONFIG = "config.json"
+GENERATION = "generation_config.json"
+CARD = "README.md"
+LARGEST_SHARD = 5_000_000_000
+
+# What a model's folder may hold when it is overwritten; anything else is somebody's own and stays.
+_PARTS = (
+    *(CONFIG, GENERATION, CARD, "LICENSE*", "NOTICE*", ".gitattributes", "training", "recipe.toml", "metrics.jsonl"),
+    *("model.safetensors", "model-?????-of-?????.safetensors", INDEX),
+    *("pytorch_model.bin", "pytorch_model-?????-of-?????.bin", "pytorch_model.bin.index.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+    *("merges.txt", "encoder.json", "vocab.bpe", "vocab.txt", "chat_template.jinja"),
+)
+_TOKENIZER_SUFFIXES = (".json", ".txt", ".bpe", ".model")
+
+
+def load(
+    name_or_path: str | Path, *, device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None
+) -> tuple[Model, Tokenizer | None]:
+    """A model folder's model, in evaluation mode, and its tokenizer.
+
+    The tokenizer is None where the folder has none, or, with a warning, one of an unknown kind. dtype: None keeps the
+    stored precision. Raises FormatError where the folder is damaged, contradicts itself or asks for what is not
+    supported, ResourceError where the device is not there or has too little memory.
+    """
+    folder = locate(name_or_path)
+    sweep(folder)
+    while True:
+        identity = folder.stat().st_ino
+        try:
+            loaded = _load(folder, _device(device), None if dtype is None else _precision(dtype))
+        except FormatError:
+            if folder.is_dir() and folder.stat().st_ino == identity:
+                raise
+        else:
+            if folder.stat().st_ino == identity:
+                return loaded
+        # Another folder took this one's place while it was read: what was read may be of both.
+
+
+def save(
+    model: Model,
+    tokenizer: Tokenizer | None,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    card: str | None = None,
+    generation: Mapping[str, object] | None = None,
+) -> None:
+    """Write a model folder, whole or not at all, in the model's own precision.
+
+    Only a model's folder is ever overwritten, and it stays until the new one is complete. card: the text of README.md;
+    None: a short one. generation: the settings for generation_config.json. Raises StorageError where `path` is taken
+    or cannot be written, FormatError where the tokenizer does not fit the model or a weight is not finite.
+    """
+    path = Path(path)
+    check_target(path, overwrite)
+    with new_folder(path, overwrite=overwrite) as folder:
+        write_folder(model, tokenizer, folder, name=path.name, card=card, generation=generation)
+
+
+def write_folder(
+    model: Model,
+    tokenizer: Tokenizer | None,
+    folder: Path,
+    *,
+    name: str,
+    card: str | None = None,
+    generation: Mapping[str, object] | None = None,
+) -> None:
+    """Write a model folder's files into an empty folder."""
+    layout = _layout_of(model)
+    config = model.config
+    _check_tokenizer(tokenizer, config.vocabulary)
+    names = layout.tensors(config)
+    _write_weights(folder, writings(model, names))
+    end = None if tokenizer is None else tokenizer.end_of_text
+    table = layout.write_config(config)
+    table["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
+    for key in ("bos_token_id", "eos_token_id"):
+        table.setdefault(key, end)
+    _write_json(folder / CONFIG, table)
+    defaults = {key: table[key] for key in ("bos_token_id", "eos_token_id")}
+    _write_json(folder / GENERATION, {**defaults, **(generation or {})})
+    if tokenizer is not None:
+        tokenizer.save(folder)
+    _write_text(folder / CARD, card if card is not None else _card(model, layout, table["dtype"], name))
+
+
+def replace_weights(folder: str | Path, model: Model) -> None:
+    """Put the model's weights in place of a folder's, by the rename of one file; nothing else in it changes.
+
+    Raises StorageError where writing fails, and FormatError where a weight is not finite; the old weights then stay.
+    """
+    folder = Path(folder)
+    contents = writings(model, _layout_of(model).tensors(model.config))
+    require_space(folder, _bytes(contents))
+    replace_file(folder / SINGLE, lambda partial: write_safetensors(partial, contents))
+    if present(folder, INDEX):  # the parts that the single file replaces, which come second when both are there
+        shards = set(read_json(folder, INDEX).get("weight_map", {}).values())
+        (folder / INDEX).unlink()
+        for shard in shards:
+            inside(folder, shard).unlink()
+
+
+def read_config(folder: str | Path) -> Any:
+    """The settings of a folder's model, of its family's class. Raises FormatError."""
+    table, layout = _table(locate(folder))
+    return layout.read_config(table)
+
+
+def read_generation(folder: str | Path) -> dict[str, Any]:
+    """The settings in generation_config.json; empty where there is none. Raises FormatError where it is damaged."""
+    folder = locate(folder)
+    return read_json(folder, GENERATION) if present(folder, GENERATION) else {}
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Raises StorageError where a model folder may not be written to `path`: taken, or no model's folder."""
+    sweep(path)
+    require_free(path, overwrite=overwrite)
+    names = sorted(os.listdir(path)) if path.is_dir() else []
+    if names and CONFIG not in names:
+        raise StorageError(
+            f"{path} holds no {CONFIG}, so it is no model's folder and is not overwritten\nChoose another folder."
+        )
+    strange = [name for name in names if not any(fnmatch.fnmatchcase(name, part) for part in _PARTS)]
+    if strange:
+        raise StorageError(
+            f"{path} holds {', '.join(strange[:3])}, which is no part of a model, so it is not overwritten\n"
+            "Move that elsewhere, or choose another folder."
+        )
+
+
+def _load(folder: Path, device: torch.device, dtype: torch.dtype | None) -> tuple[Model, Tokenizer | None]:
+    table, layout = _table(folder)
+    config = layout.read_config(table)
+    tokenizer = _tokenizer(folder)
+    _check_tokenizer(tokenizer, config.vocabulary)
+    with open_weights(folder, layout) as weights:
+        _check_size(config.n_parameters(), weights)
+        config, skipped = layout.settle(config, weights.tensors, weights.same)
+        names = layout.tensors(config)
+        check_names(weights, names, skipped)
+        dtype = dtype or stored_precision(weights, names)
+        try:
+            model = _build(layout, config, dtype, device)
+            fill(model, weights, names)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise ResourceError(
+                f"the model's {config.n_parameters():,} parameters do not fit the memory of {device}\n"
+                "Load it in a smaller precision (dtype='bfloat16') or on another device."
+            ) from error
+    return model.eval(), tokenizer
+
+
+def _build(layout: Layout, config: Any, dtype: torch.dtype, device: torch.device) -> Model:
+    with torch.device("meta"), WithoutDrawing():
+        model = FAMILIES[layout.family].model(config)
+    assert isinstance(model, Model)
+    materialise(model, dtype, device)
+    return model
+
+
+def _table(folder: Path) -> tuple[dict[str, Any], Layout]:
+    if not present(folder, CONFIG):
+        raise FormatError(f"{folder} has no {CONFIG}, so it is no model folder\nGive the folder that holds one.")
+    table = read_json(folder, CONFIG)
+    kind = table.get("model_type")
+    if not isinstance(kind, str) or kind not in LAYOUTS:
+        raise FormatError(
+            f"{folder / CONFIG} has model_type={ascii(kind)[:60]}, which is not supported\n"
+            f"Supported are: {', '.join(LAYOUTS)}."
+        )
+    return table, LAYOUTS[kind]
+
+
+def _tokenizer(folder: Path) -> Tokenizer | None:
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() and path.suffix in _TOKENIZER_SUFFIXES:
+            inside(folder, path.name)
+    try:
+        return load_from_folder(folder)
+    except UnknownTokenizer as error:
+        warnings.warn(f"the model is opened without a tokenizer: {error}", stacklevel=4)
+        return None
+
+
+def _check_tokenizer(tokenizer: Tokenizer | None, vocabulary: int) -> None:
+    if tokenizer is not None and tokenizer.size > vocabulary:
+        raise FormatError(
+            f"the tokenizer has {tokenizer.size} ids, but the weights only {vocabulary}\n"
+            "They are not of the same model: put the tokenizer there that the model was trained with."
+        )
+
+
+def _check_size(n_parameters: int, weights: Weights) -> None:
+    """No memory is asked for before the files are known to hold as much; no precision takes under two bytes."""
+    if 2 * n_parameters > weights.size:
+        raise FormatError(
+            f"{CONFIG} describes {n_parameters:,} parameters, but the weight files have {weights.size:,} bytes\n"
+            "Get both from the same model, complete."
+        )
+
+
+def _layout_of(model: Model) -> Layout:
+    name = family_of(model).name
+    return next(layout for layout in LAYOUTS.values() if layout.family == name)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device must be cpu, cuda, cuda:0, mps or the like, but got {device!r}") from error
+    missing_cuda = chosen.type == "cuda" and not torch.cuda.is_available()
+    if missing_cuda or (chosen.type == "mps" and not torch.backends.mps.is_available()):
+        raise ResourceError(f"device={str(device)!r} is not there, or PyTorch was built without it\nUse device='cpu'.")
+    return chosen
+
+
+def _precision(dtype: str | torch.dtype) -> torch.dtype:
+    known = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
+    if dtype in known.values():
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+    if str(dtype) not in known:
+        raise ConfigError(f"dtype must be one of {', '.join(known)}, but got {dtype!r}")
+    chosen: torch.dtype = known[str(dtype)]
+    return chosen
+
+
+def _write_weights(folder: Path, contents: dict[str, Writing]) -> None:
+    total = _bytes(contents)
+    require_space(folder, total)
+    if total <= LARGEST_SHARD:
+        write_safetensors(folder / SINGLE, contents)
+        return
+    shards: list[dict[str, Writing]] = [{}]
+    for name, writing in contents.items():
+        if shards[-1] and _bytes(shards[-1]) + _bytes({name: writing}) > LARGEST_SHARD:
+            shards.append({})
+        shards[-1][name] = writing
+    places: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        write_safetensors(folder / file, shard)
+        places |= dict.fromkeys(shard, file)
+    _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": places})
+
+
+def _bytes(contents: Mapping[str, Writing]) -> int:
+    return sum(torch.Size(shape).numel() * dtype.itemsize for dtype, shape, _ in contents.values())
+
+
+def _card(model: Model, layout: Layout, precision: str, name: str) -> str:
+    config = model.config
+    return short_card(
+        CardFacts(
+            name=name,
+            family=layout.family,
+            parameters=config.n_parameters(),
+            precision=precision,
+            vocabulary=config.vocabulary,
+            context=config.context,
+        )
+    )
+
+
+def _write_json(path: Path, table: Mapping[str, Any]) -> None:
+    _write_text(path, json.dumps(table, indent=2, sort_keys=True) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+__all__ = ["load", "read_config", "read_generation", "replace_weights", "save", "sweep"]

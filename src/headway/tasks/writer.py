@@ -1,0 +1,259 @@
+"""Writer: a prompt in, its continuation out. Joins a tokenizer, a model and decoding; the model may be any decoder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from headway.decoding.choice import Choice
+from headway.decoding.scoring import score
+from headway.errors import ConfigError, FormatError, ResourceError, UsageError
+from headway.models.protocol import AnyDecoder
+from headway.tasks.continuation import Piece
+from headway.tasks.request import Request, Search, draw_seed
+from headway.tasks.writing import Result, stream_one, write_all
+from headway.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+Prompts = list[str] | tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The tokens of a text and the log-probability of each given those before it; None for the first."""
+
+    ids: list[int]
+    logprobs: list[float | None]
+
+    @property
+    def total(self) -> float:
+        """The text's log-probability after its first token."""
+        return sum(logprob for logprob in self.logprobs if logprob is not None)
+
+
+class Writer:
+    """Continues text with a model folder, a bundled model or a model in memory."""
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: "str | torch.device" = "auto",
+        engine: str = "auto",
+        dtype: "str | torch.dtype | None" = None,
+        bits: int | None = None,
+    ) -> None:
+        """Open a model folder, or a bundled model by name; an existing path wins over a name.
+
+        device: "auto" is a CUDA device where there is one, else the CPU. engine: "auto" and "torch" both run PyTorch.
+        dtype: None keeps the stored precision, except that bfloat16 weights run as float32 on a processor without
+        bfloat16 arithmetic, which is logged. The default temperature is the folder's (generation_config.json), else
+        1. Raises FormatError where the folder has no tokenizer, ResourceError for a device, an engine or bits that
+        are not there.
+        """
+        from headway.formats.bundled import locate
+        from headway.formats.folder import load, read_generation
+        from headway.tasks.placement import choose_device, into_native_precision
+
+        _check_engine(engine, bits)
+        folder = locate(model).resolve()  # once, so that a folder that hides a bundled model is said once
+        loaded, tokenizer = load(folder, device=choose_device(device), dtype=dtype)
+        if tokenizer is None:
+            raise FormatError(
+                f"{model} holds weights but no tokenizer that headway reads, and a writer needs one\n"
+                "Put the model's tokenizer.json (or vocab.json and merges.txt) into the folder."
+            )
+        if dtype is None:
+            into_native_precision(loaded)
+        self._join(loaded, tokenizer, _temperature(read_generation(folder), model))
+
+    @classmethod
+    def of(cls, model: AnyDecoder, tokenizer: Tokenizer, *, temperature: float = 1.0) -> "Writer":
+        """A writer of a model in memory, which is put in evaluation mode; `temperature` is its default."""
+        writer = cls.__new__(cls)
+        writer._join(model, tokenizer, temperature)
+        return writer
+
+    # The overloads tell a checker what comes back; with a list and samples > 1 it is a list of lists.
+    # More than six parameters: each is a word of the public interface, the same as on the command line.
+    @overload
+    def write(  # type: ignore[overload-overlap]  # one prompt, one sample: told apart by the value of samples
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = ...,
+        temperature: float | None = ...,
+        top_k: int | None = ...,
+        top_p: float | None = ...,
+        min_p: float | None = ...,
+        repetition_penalty: float = ...,
+        frequency_penalty: float = ...,
+        presence_penalty: float = ...,
+        bias: Mapping[int, float] | None = ...,
+        seed: int | None = ...,
+        stop: str | Sequence[str] = ...,
+        samples: Literal[1] = ...,
+        beam: int | None = ...,
+        length_penalty: float = ...,
+        logprobs: int | None = ...,
+        echo: bool = ...,
+    ) -> Result: ...
+
+    @overload
+    def write(
+        self,
+        prompt: str | Prompts,
+        *,
+        max_new_tokens: int = ...,
+        temperature: float | None = ...,
+        top_k: int | None = ...,
+        top_p: float | None = ...,
+        min_p: float | None = ...,
+        repetition_penalty: float = ...,
+        frequency_penalty: float = ...,
+        presence_penalty: float = ...,
+        bias: Mapping[int, float] | None = ...,
+        seed: int | None = ...,
+        stop: str | Sequence[str] = ...,
+        samples: int = ...,
+        beam: int | None = ...,
+        length_penalty: float = ...,
+        logprobs: int | None = ...,
+        echo: bool = ...,
+    ) -> list[Any]: ...
+
+    def write(
+        self,
+        prompt: str | Prompts,
+        *,
+        max_new_tokens: int = 200,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        bias: Mapping[int, float] | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        samples: int = 1,
+        beam: int | None = None,
+        length_penalty: float = 1.0,
+        logprobs: int | None = None,
+        echo: bool = False,
+    ) -> Result | list[Any]:
+        """Continue a prompt, or each of a list of prompts as if it were alone; a list in gives a list out.
+
+        The sampling arguments are those of `Choice`; temperature None is the model's default. seed: None draws one,
+        and `Result.seed` says which. samples: more than 1 gives a list of that many continuations a prompt. beam: a
+        beam search of that width instead of sampling, so it excludes the sampling arguments, samples and logprobs;
+        stop strings then cut the best continuation. logprobs: how many alternatives to name at each token. A prompt
+        longer than the context is not an error (see `Result.windowed`), except with echo, which scores the prompt and
+        raises ContextError. An empty prompt starts from the end-of-text token.
+        """
+        choice = Choice(
+            temperature=self.temperature if temperature is None else temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            frequency_penalty=frequency_penalty,
+            presence_penalty=presence_penalty,
+            bias=bias or {},
+            seed=draw_seed() if seed is None else seed,
+        )
+        request = Request(
+            choice=choice,
+            max_new_tokens=max_new_tokens,
+            stop=stop,
+            logprobs=logprobs,
+            samples=samples,
+            search=None if beam is None else Search(width=beam, length_penalty=length_penalty),
+            echo=echo,
+        )
+        if beam is not None and temperature is not None:
+            raise UsageError("beam excludes temperature: a beam search draws nothing\nLeave out one of the two.")
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        written = write_all(self.model, self.tokenizer, prompts, request)
+        answers: list[Any] = [several[0] if samples == 1 else several for several in written]
+        return answers[0] if isinstance(prompt, str) else answers
+
+    # More than six parameters: the same words as write's.
+    def stream(
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int = 200,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        bias: Mapping[int, float] | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        logprobs: int | None = None,
+    ) -> Iterator[Piece]:
+        """The pieces of one continuation as they are written; together they are exactly what `write` returns.
+
+        The last piece alone has a finish reason; steps that add neither text nor ids are left out. Arguments are
+        checked at the call, not at the first piece. Closing the iterator ends the row.
+        """
+        choice = Choice(
+            temperature=self.temperature if temperature is None else temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            frequency_penalty=frequency_penalty,
+            presence_penalty=presence_penalty,
+            bias=bias or {},
+            seed=draw_seed() if seed is None else seed,
+        )
+        request = Request(choice=choice, max_new_tokens=max_new_tokens, stop=stop, logprobs=logprobs)
+        return stream_one(self.model, self.tokenizer, prompt, request)
+
+    def score(self, text: str) -> Score:
+        """The log-probability of each token of a text under the model's own distribution.
+
+        Raises ContextError where the text is longer than the model's context.
+        """
+        ids = self.tokenizer.encode(text)
+        return Score(ids=ids, logprobs=score(self.model, ids))
+
+    def _join(self, model: AnyDecoder, tokenizer: Tokenizer, temperature: float) -> None:
+        import torch
+
+        if isinstance(model, torch.nn.Module):
+            model.eval()
+        self.model = model
+        self.tokenizer = tokenizer
+        self.temperature = temperature
+
+
+def _check_engine(engine: str, bits: int | None) -> None:
+    if engine not in ("auto", "torch", "compiled"):
+        raise ConfigError(f"engine must be one of auto, torch, compiled, but got {engine!r}")
+    if engine == "compiled":
+        raise ResourceError("the compiled engine is not built in this version of headway\nUse engine=auto or torch.")
+    if bits is not None:
+        raise ResourceError(
+            f"bits={bits} needs the compiled engine, which is not built in this version of headway\nLeave bits out."
+        )
+
+
+def _temperature(generation: Mapping[str, object], folder: str | Path) -> float:
+    value = generation.get("temperature")
+    if value is None:
+        return 1.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise FormatError(
+            f"temperature in generation_config.json of {folder} must be a number of at least 0, but is {value!r}\n"
+            "Correct that file, or delete it."
+        )
+    return float(value)

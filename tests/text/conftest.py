@@ -1,0 +1,41 @@
+"""The tokenizers the tests of this room share; each is made once."""
+
+import pytest
+from tokenizers import Tokenizer as ReferenceTokenizer
+from vocabularies import PROSE, of_merges, reference, shuffled
+
+from headway.text.byte_level import ByteLevelTokenizer
+from headway.text.byte_level_training import train_byte_level
+from headway.text.loading import load
+
+KINDS = ("shipped", "trained", "shuffled ids", "unusual merges")
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> ByteLevelTokenizer:
+    tokenizer = load("gpt2")
+    assert isinstance(tokenizer, ByteLevelTokenizer)
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def gpt2_reference(gpt2: ByteLevelTokenizer) -> ReferenceTokenizer:
+    return reference(gpt2.vocabulary)
+
+
+@pytest.fixture(scope="session")
+def tokenizers_by_kind(gpt2: ByteLevelTokenizer) -> dict[str, ByteLevelTokenizer]:
+    trained = train_byte_level([PROSE], 331, special_tokens=("<|endoftext|>", "<|end|>", "<|end|>more"))
+    # "th" and "he" both lead to "the", so the rank of "the" alone does not say which pair may merge.
+    pairs = ((b"t", b"h"), (b"h", b"e"), (b"t", b"he"), (b" ", b"t"), (b"th", b"e"), (b"a", b"a"), (b"a", b"aa"))
+    return {
+        "shipped": gpt2,
+        "trained": trained,
+        "shuffled ids": ByteLevelTokenizer(shuffled(trained.vocabulary, seed=7)),
+        "unusual merges": ByteLevelTokenizer(of_merges(pairs)),
+    }
+
+
+@pytest.fixture(params=KINDS)
+def tokenizer(request: pytest.FixtureRequest, tokenizers_by_kind: dict[str, ByteLevelTokenizer]) -> ByteLevelTokenizer:
+    return tokenizers_by_kind[request.param]

@@ -1,0 +1,249 @@
+"""Contract 7 and the manners of a run; the kill test proper is in test_kill.py."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+import torch
+
+from headway.errors import ConfigError, DataError, FormatError, Interrupted, StorageError, TrainingError
+from headway.formats.folder import load
+from headway.training.recipe import recipe_from, to_toml
+from headway.training.run import train
+from headway.training.trainer import Trainer
+
+
+def weights_of(folder):
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def last_checkpoint(folder):
+    steps = sorted((folder / "training").glob("step-*"), key=lambda path: int(path.name[5:]))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in steps[-1].glob("*.safetensors")}
+
+
+def stop_after(monkeypatch, step):
+    """Let the run be interrupted, as by SIGTERM, when it has taken `step` steps."""
+    take = Trainer._save_if_due
+
+    def save_if_due(self, state, request):
+        if state.step == step:
+            request.signal_number = 15
+        take(self, state, request)
+
+    monkeypatch.setattr(Trainer, "_save_if_due", save_if_due)
+
+
+def test_a_run_leaves_a_model_folder_that_writes(recipe, tmp_path):
+    result = train(recipe())
+    assert (result.steps, result.already_finished, result.resumed_from) == (11, False, None)
+    model, tokenizer = load(tmp_path / "model")
+    assert model.config.width == 14 and tokenizer.size <= 270
+    logits = model(torch.tensor([tokenizer.encode("the sea")]))
+    assert bool(torch.isfinite(logits).all())
+    assert f"{result.validation_bits_per_byte:.4f} bits per byte" in (tmp_path / "model/README.md").read_text()
+    assert not (tmp_path / "model/training/data").exists()
+
+
+def test_training_lowers_the_loss(recipe):
+    result = train(recipe("train.learning_rate=0.02", steps=60))
+    first = train(recipe("train.learning_rate=0.02", output="first", steps=1))
+    assert result.validation_loss < first.validation_loss - 0.5
+
+
+@pytest.mark.parametrize("budget", [{"steps": 11}, {"tokens": 6 * 17 * 11}, {"epochs": 0.9}])
+def test_an_interrupted_run_ends_bit_for_bit_as_one_that_never_stopped(recipe, tmp_path, monkeypatch, budget):
+    whole = train(recipe(**budget))
+    for step in (3, 7):
+        with monkeypatch.context() as patched:
+            stop_after(patched, step)
+            with pytest.raises(Interrupted, match=f"after step {step}.*same command goes on") as caught:
+                train(recipe(output="stopped", **budget))
+            assert caught.value.exit_code == 143
+    result = train(recipe(output="stopped", **budget))
+    assert result.resumed_from == 7 and result.steps == whole.steps
+    assert result.validation_loss == whole.validation_loss and result.best_step == whole.best_step
+    assert weights_of(tmp_path / "stopped") == weights_of(tmp_path / "model")
+    assert last_checkpoint(tmp_path / "stopped") == last_checkpoint(tmp_path / "model")
+
+
+def test_the_same_recipe_and_seed_give_the_same_weights_and_another_seed_others(recipe, tmp_path):
+    for output, seed in (("one", 5), ("two", 5), ("three", 7)):
+        train(recipe(f"train.seed={seed}", output=output))
+    assert weights_of(tmp_path / "one") == weights_of(tmp_path / "two") != weights_of(tmp_path / "three")
+
+
+def test_a_finished_run_says_so_and_changes_nothing(recipe, tmp_path):
+    train(recipe())
+    before = weights_of(tmp_path / "model")
+    again = train(recipe())
+    assert again.already_finished and again.steps == 11 and weights_of(tmp_path / "model") == before
+
+
+def test_the_saved_recipe_trains_the_same_model(recipe, tmp_path):
+    train(recipe())
+    saved = tmp_path / "model/training/recipe.toml"
+    train(recipe_from(None, tmp_path / "again", file=saved))
+    assert weights_of(tmp_path / "again") == weights_of(tmp_path / "model")
+    assert train(recipe_from(None, None, file=saved)).already_finished
+
+
+def test_another_recipe_or_other_text_in_the_folder_is_refused(recipe, texts, tmp_path):
+    train(recipe())
+    before = weights_of(tmp_path / "model")
+    with pytest.raises(TrainingError, match="train.learning_rate was .* and is now 0.5"):
+        train(recipe("train.learning_rate=0.5"))
+    with pytest.raises(TrainingError, match="budget.steps was 11 and is now 12"):
+        train(recipe(steps=12))
+    (texts / "3.txt").write_text("something else", encoding="utf-8")
+    with pytest.raises(TrainingError, match="other text"):
+        train(recipe())
+    assert weights_of(tmp_path / "model") == before
+
+
+def test_the_text_may_move_between_resumes(recipe, texts, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        stop_after(patched, 5)
+        with pytest.raises(Interrupted):
+            train(recipe())
+    shutil.move(texts, tmp_path / "moved")
+    assert train(recipe(data=tmp_path / "moved")).resumed_from == 5
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(recipe, tmp_path, monkeypatch, caplog):
+    train(recipe())
+    with monkeypatch.context() as patched:
+        stop_after(patched, 9)
+        with pytest.raises(Interrupted):
+            train(recipe(output="stopped"))
+    damaged = tmp_path / "stopped/training/step-9/optimizer.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 4
+    damaged.write_bytes(content)
+    assert train(recipe(output="stopped")).resumed_from == 8
+    assert "step-9 is damaged" in caplog.text
+    assert weights_of(tmp_path / "stopped") == weights_of(tmp_path / "model")
+    for folder in (tmp_path / "stopped/training").glob("step-*"):
+        (folder / "manifest.json").unlink()
+    with pytest.raises(FormatError, match="no whole checkpoint"):
+        train(recipe(output="stopped"))
+
+
+def test_metrics_are_one_line_a_step_whatever_was_interrupted(recipe, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        stop_after(patched, 6)
+        with pytest.raises(Interrupted):
+            train(recipe())
+    path = tmp_path / "model/training/metrics.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"kind": "progress", "step": 8}\n{"kind": "prog')  # as a kill leaves it
+    train(recipe())
+    entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [entry["step"] for entry in entries if entry["kind"] == "progress"] == [2, 4, 6, 8, 10]
+    assert len([entry for entry in entries if entry["kind"] == "evaluation"]) == 3
+    assert {"loss", "bits_per_byte", "tokens_per_second", "memory", "seconds_left"} <= entries[0].keys()
+
+
+def test_accumulation_does_not_change_the_first_gradient(recipe, tmp_path):
+    settings = ("model.residual_dropout=0.0", "train.clip=900000.0", "train.save_every=1", "train.keep=9")
+    norms = []
+    for parts in (1, 2, 6):
+        train(recipe(*settings, f"train.accumulation={parts}", output=f"parts-{parts}", steps=2))
+        lines = (tmp_path / f"parts-{parts}/training/metrics.jsonl").read_text().splitlines()
+        (norm,) = (entry["gradient_norm"] for entry in map(json.loads, lines) if entry["kind"] == "progress")
+        norms.append(norm)
+    assert norms[1] == pytest.approx(norms[0], rel=1e-5) and norms[2] == pytest.approx(norms[0], rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(recipe, tmp_path, monkeypatch):
+    from headway.training.objectives import CausalLanguageModelling
+
+    plain = CausalLanguageModelling.loss
+
+    def loss(self, model, part):
+        value = plain(self, model, part)
+        return value * float("nan") if model.training and calls.append(1) is None and len(calls) == 7 else value
+
+    calls = []
+    monkeypatch.setattr(CausalLanguageModelling, "loss", loss)
+    with pytest.raises(TrainingError, match="(?s)at step 7: nothing was updated.*lower --set train.learning_rate"):
+        train(recipe())
+    assert sorted(path.name for path in (tmp_path / "model/training").glob("step-*")) == ["step-0", "step-4"]
+    model, _ = load(tmp_path / "model")
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(recipe, tmp_path, monkeypatch):
+    import errno
+
+    from headway.training import checkpoint
+
+    plain = checkpoint.save_file
+
+    def save_file(tensors, path):
+        if "step-8" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        plain(tensors, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", save_file)
+        with pytest.raises(StorageError, match="No space left"):
+            train(recipe())
+    assert sorted(path.name for path in (tmp_path / "model/training").glob("step-*")) == ["step-0", "step-4"]
+    train(recipe(output="whole"))
+    assert train(recipe()).resumed_from == 4
+    assert weights_of(tmp_path / "model") == weights_of(tmp_path / "whole")
+
+
+def test_a_run_from_a_model_keeps_its_tokenizer_and_its_sizes(recipe, texts, tmp_path):
+    train(recipe("train.learning_rate=0.02", steps=40))
+    tuned = recipe_from(texts, tmp_path / "tuned", start=tmp_path / "model", budget={"steps": 3})
+    result = train(tuned)
+    first, second = (load(tmp_path / name) for name in ("model", "tuned"))
+    assert first[1].encode("the old ship") == second[1].encode("the old ship")
+    assert second[0].config.width == 14 and result.steps == 3
+    fresh = train(recipe(output="fresh", steps=3))
+    assert result.validation_loss < fresh.validation_loss - 0.3
+    assert train(tuned).already_finished
+    with pytest.raises(ConfigError, match="model.width must be 14, that of the model the run starts from"):
+        train(recipe_from(texts, tmp_path / "x", start=tmp_path / "model", assignments=["model.width=28"]))
+    with pytest.raises(ConfigError, match="keeps its tokenizer"):
+        recipe_from(texts, tmp_path / "x", start=tmp_path / "model", assignments=["tokenizer.vocabulary=300"])
+
+
+def test_a_folder_that_holds_something_else_is_not_touched(recipe, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/thesis.txt").write_text("years of work")
+    with pytest.raises(StorageError, match="holds no run to go on with; choose another folder"):
+        train(recipe())
+    assert (tmp_path / "model/thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no file or folder"), ("", "no text"), ("a", "too little text")],
+)
+def test_text_that_cannot_be_trained_on_leaves_nothing_behind(recipe, tmp_path, content, message):
+    path = tmp_path / "text.txt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        train(recipe(data=path))
+    assert not list(tmp_path.glob("*model*"))
+
+
+def test_text_shorter_than_the_context_asked_for_is_refused_with_the_way_out(recipe, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("a short text of a few words\nand another line\n")
+    with pytest.raises(DataError, match="the context is 500"):
+        train(recipe("model.context=500", "train.window=500", data=path))
+    assert train(recipe("model.context=500", output="fitting", data=path)).steps == 11
+
+
+def test_the_recipe_of_a_run_is_complete(recipe, tmp_path):
+    train(recipe(steps=1))
+    text = (tmp_path / "model/training/recipe.toml").read_text()
+    for name in ("learning_rate", "window", "batch_size", "device", "precision", "vocabulary", "n_heads"):
+        assert f"{name} = " in text
+    assert to_toml(recipe_from(None, None, file=tmp_path / "model/training/recipe.toml")) == text
