@@ -7,6 +7,7 @@ import torch
 
 from headway.errors import ConfigError, FormatError, HeadwayError, ResourceError
 from headway.formats.folder import save
+from headway.models import hardware
 from headway.models.gpt2 import GPT2, GPT2Config
 from headway.tasks import placement
 from headway.tasks.writer import Writer
@@ -108,7 +109,7 @@ def test_bfloat16_weights_run_as_float32_only_where_the_processor_has_no_bfloat1
     asked: str | None,
     expected: torch.dtype,
 ) -> None:
-    monkeypatch.setattr(placement, "has_bfloat16", lambda: native)
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda device: native)
     with caplog.at_level(logging.INFO, "headway"):
         writer = Writer(bfloat16_folder, device="cpu", dtype=asked)
     assert next(writer.model.parameters()).dtype == expected  # type: ignore[attr-defined]
@@ -122,13 +123,3 @@ def test_auto_takes_cuda_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert placement.choose_device("auto") == "cpu"
     assert placement.choose_device("cuda:1") == "cuda:1"
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"), [({"avx512_bf16": True}, True), ({"avx512_bf16": False}, False), ({}, False)]
-)
-def test_bfloat16_arithmetic_is_read_from_the_processor_s_features(
-    monkeypatch: pytest.MonkeyPatch, found: dict[str, bool], expected: bool
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
-    assert placement.has_bfloat16() is expected

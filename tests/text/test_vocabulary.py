@@ -57,7 +57,7 @@ def test_lists_no_trainer_makes_are_not_proper(pairs: list[tuple[bytes, bytes]])
         assert tokenizer.encode(text) == theirs.encode(text).ids
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_for_proper_vocabularies_the_fast_encoders_follow_the_list(data: st.DataObject) -> None:
     known = [b"a", b"b"]

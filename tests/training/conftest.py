@@ -24,7 +24,13 @@ def recipe(texts: Path, tmp_path: Path) -> Callable[..., Recipe]:
     """A recipe of a model so small that a step takes milliseconds."""
 
     def build(*assignments: str, output: str = "model", data: Path | None = None, **budget: float) -> Recipe:
-        small = ("model.width=14", "model.n_layers=2", "model.n_heads=2", "model.context=17", "model.residual_dropout=0.1")
+        small = (
+            "model.width=14",
+            "model.n_layers=2",
+            "model.n_heads=2",
+            "model.context=17",
+            "model.residual_dropout=0.1",
+        )
         settings = ("tokenizer.vocabulary=270", "train.batch_size=6", "train.save_every=4", "train.evaluations=3")
         quiet = ("train.sample_tokens=5", "train.log_every=2", "train.validation_tokens=100")
         return recipe_from(

@@ -1,4 +1,4 @@
-"""Contract 7 with kill -9: whatever the moment, the folder stays readable and the resumed run ends bit for bit the same."""
+"""Contract 7 with kill -9: whatever the moment, the folder stays readable and the resumed run ends the same, bit for bit."""
 
 import hashlib
 import random

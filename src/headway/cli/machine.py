@@ -10,13 +10,6 @@ from pathlib import Path
 PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "tiktoken", "gigatoken", "pyarrow")
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
-# Parameters of the four published GPT-2 sizes, the output layer tied to the embedding (Radford 2019).
-PUBLISHED = {
-    "gpt2 (124M)": 124_439_808,
-    "gpt2-medium (355M)": 354_823_168,
-    "gpt2-large (774M)": 774_030_080,
-    "gpt2-xl (1558M)": 1_557_611_200,
-}
 WRITE_BYTES = 4 * 1.2  # a parameter in fp32, and 20 % for keys, values and activations
 TRAIN_BYTES = 16 * 1.2  # weight, gradient and AdamW's two moments in fp32, and the same margin
 
@@ -63,6 +56,8 @@ def inspect_machine() -> Machine:
     """Look at the machine this runs on. Loads torch, changes nothing."""
     import torch
 
+    from headway.models.gpt2 import SIZES
+
     flags = _processor_flags()
     total, free = _memory()
     devices = tuple(
@@ -83,7 +78,7 @@ def inspect_machine() -> Machine:
         disk_free=shutil.disk_usage(Path.cwd()).free,
         cuda=torch.version.cuda if devices else None,
         devices=devices,
-        fits=tuple(_fit(name, count, room) for name, count in PUBLISHED.items()),
+        fits=tuple(_fit(f"GPT-2 {name}", config.n_parameters(), room) for name, config in SIZES.items()),
     )
 
 

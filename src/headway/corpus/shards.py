@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from headway.corpus.batching import encoded
 from headway.corpus.index import INDEX, VERSION, Index, ShardFile, SplitIndex, read_index, write_index
 from headway.corpus.index import ShardSettings as ShardSettings
-from headway.corpus.new_folder import new_folder
 from headway.corpus.readers import Document
 from headway.corpus.shard_files import OFFSETS_DTYPE, SplitWriter
 from headway.corpus.stream import TokenStream as TokenStream
 from headway.corpus.stream import end_of_text, token_dtype
 from headway.corpus.validation import SplitName, divide, plan_validation
 from headway.errors import FormatError, StorageError, UsageError
+from headway.storage import new_folder
 from headway.text.tokenizer import Tokenizer
 
 _CHUNK = 1 << 20
@@ -99,7 +99,7 @@ def write_shards(
         if iter(documents) is documents:
             raise UsageError("documents are read twice, so pass a list or read_documents(...), not an iterator")
         plan = plan_validation(documents, share=settings.validation_share, seed=settings.seed)
-    with new_folder(folder) as building:
+    with new_folder(folder, overwrite=True) as building:
         pieces = divide(documents, plan) if plan else _given(documents, validation or ())
         train, held_out = _write_splits(building, pieces, tokenizer, settings, progress)
         index = Index(

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from headway.errors import FormatError, UsageError
-from headway.formats.atomic import new_folder
 from headway.formats.bundled import locate
 from headway.formats.folder import CARD, CONFIG, Model, check_target, load, read_generation, write_folder
 from headway.formats.reading import inside, present
 from headway.settings import unknown_setting
+from headway.storage import new_folder
 from headway.text.tokenizer import Tokenizer
 
 # Rounding alone, for logits of the usual size: 1e-4 in float32; the half precisions keep 11 and 8 bits.

@@ -15,7 +15,6 @@ import torch
 
 from headway.errors import ConfigError, FormatError, ResourceError, StorageError
 from headway.formats import gpt2
-from headway.formats.atomic import new_folder, replace_file, require_free, require_space, sweep
 from headway.formats.bundled import locate
 from headway.formats.card import CardFacts, short_card
 from headway.formats.layout import Layout
@@ -35,6 +34,7 @@ from headway.formats.weights import (
 )
 from headway.models.gpt2 import GPT2
 from headway.models.registry import FAMILIES, family_of
+from headway.storage import new_folder, replace_file, require_free, require_space, sweep
 from headway.text.loading import UnknownTokenizer, load_from_folder
 from headway.text.tokenizer import Tokenizer
 

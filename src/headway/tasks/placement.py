@@ -8,9 +8,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Processor features that compute with bfloat16; without one, each operation converts to float32 and back.
-_BFLOAT16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-
 
 def choose_device(device: "str | torch.device") -> "str | torch.device":
     """The device itself, or for "auto" CUDA where there is such a device, else the CPU."""
@@ -25,19 +22,12 @@ def into_native_precision(model: "torch.nn.Module") -> None:
     """Turn bfloat16 weights on a CPU into float32 where it has no bfloat16 arithmetic, and log it."""
     import torch
 
+    from headway.models.hardware import has_bfloat16
+
     stored = {(parameter.device.type, parameter.dtype) for parameter in model.parameters()}
-    if ("cpu", torch.bfloat16) in stored and not has_bfloat16():
+    if ("cpu", torch.bfloat16) in stored and not has_bfloat16("cpu"):
         model.to(torch.float32)
         logger.info(
             "the weights are stored as bfloat16 and run as float32: this processor has no bfloat16 arithmetic"
             " (dtype=bfloat16 runs them as stored)"
         )
-
-
-def has_bfloat16() -> bool:
-    """True where this processor is known to compute with bfloat16."""
-    import torch
-
-    capabilities = getattr(torch.cpu, "get_capabilities", None)  # the oldest torch we take has none
-    found = capabilities() if capabilities is not None else {}
-    return any(found.get(feature, False) for feature in _BFLOAT16_FEATURES)

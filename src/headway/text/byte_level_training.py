@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from headway.errors import ConfigError, DataError
-from headway.text.byte_alphabet import BYTE_ORDER
+from headway.text.byte_alphabet import BYTE_ORDER, to_text
 from headway.text.byte_level import ByteLevelTokenizer, utf8
 from headway.text.encoders import split
 from headway.text.vocabulary import END_OF_TEXT, MAX_SIZE, ByteVocabulary
@@ -62,9 +62,9 @@ def train_byte_level(
     merges = _Merger(pieces).learn(size - 256 - len(special_tokens), max(min_frequency, 1))
     for left, right in merges:
         tokens.append(tokens[left] + tokens[right])
-    learned = set(tokens)
+    learned, written = set(tokens), set(map(to_text, tokens))  # in memory and in a file it must stand alone
     for name in special_tokens:
-        if name.encode() in learned:
+        if name.encode() in learned or name in written:
             raise ConfigError(f"special token {name!a} is common in the text itself; choose one like <|{name}|>")
     names = {name: len(tokens) + place for place, name in enumerate(special_tokens)}
     return ByteLevelTokenizer(

@@ -51,17 +51,21 @@ class PromptEncoder:
         assert vocabulary.proper
         self._ids = _ids_of_ranks(vocabulary)
         ranks = {token: rank for rank, token in enumerate(vocabulary.ranked)}
-        self._encoding = _guarded(
+        self.library = _guarded(
             lambda: tiktoken.Encoding("byte-level", pat_str=_FAST_PATTERN, mergeable_ranks=ranks, special_tokens={})
         )
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text; lone surrogates become U+FFFD (tiktoken's own rule)."""
         ranks = [rank for part in _cut_long_space(text) for rank in self._encode(part)]
+        return self.to_ids(ranks)
+
+    def to_ids(self, ranks: list[int]) -> list[int]:
+        """tiktoken is given ranks for ids, so that it merges in the right order whatever the ids are."""
         return ranks if self._ids is None else [self._ids[rank] for rank in ranks]
 
     def _encode(self, text: str) -> list[int]:
-        return _guarded(lambda: self._encoding.encode_ordinary(text))
+        return _guarded(lambda: self.library.encode_ordinary(text))
 
 
 class CorpusEncoder:
@@ -110,12 +114,12 @@ class ListEncoder:
         # Special tokens are left out: without a merge that forms them no text becomes them.
         vocab = {to_text(token): number for token, number in vocabulary.ids.items()}
         merges = [(to_text(left), to_text(right)) for left, right in vocabulary.merges]
-        self._tokenizer = _guarded(lambda: Tokenizer(models.BPE(vocab, merges)))
-        self._tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self.library = _guarded(lambda: Tokenizer(models.BPE(vocab, merges)))
+        self.library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text."""
-        ids: list[int] = _guarded(lambda: self._tokenizer.encode(text, add_special_tokens=False).ids)
+        ids: list[int] = _guarded(lambda: self.library.encode(text, add_special_tokens=False).ids)
         return ids
 
 

@@ -15,9 +15,19 @@ _RANGES = (
 )
 _DISPUTED = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in _RANGES) + "]")
 _ASCII = bytes(range(128))
+# How their UTF-8 begins: a search for a few bytes is many times faster than one for characters, and seldom finds any.
+_BEGINNINGS = {
+    chr(code).encode()[: 3 if code < 0x10000 else 2] for first, last in _RANGES for code in range(first, last + 1)
+}
+_LEADS: dict[bytes, list[bytes]] = {}
+for _beginning in sorted(_BEGINNINGS):
+    _LEADS.setdefault(_beginning[:1], []).append(_beginning)
 
 
 def has_disputed(data: bytes) -> bool:
     """Whether UTF-8 text holds such a character. Most text is mostly ASCII, so that is taken out first."""
     rest = data.translate(None, _ASCII)
-    return bool(rest) and _DISPUTED.search(rest.decode()) is not None
+    leads = [lead for lead in _LEADS if lead in rest]
+    if not any(beginning in rest for lead in leads for beginning in _LEADS[lead]):
+        return False
+    return _DISPUTED.search(rest.decode()) is not None

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from headway.errors import ConfigError, FormatError
-from headway.formats.atomic import new_folder, verify_manifest, write_manifest
 from headway.settings import from_dict, to_dict
+from headway.storage import new_folder, verify_manifest, write_manifest
 from headway.training.optimizer import optimizer_tensors, restore_optimizer
 
 _log = logging.getLogger(__name__)

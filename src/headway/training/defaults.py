@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from headway.errors import ConfigError
+from headway.models.hardware import has_bfloat16
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict
 from headway.training.recipe import BudgetSettings, Recipe
@@ -76,14 +77,6 @@ def model_config(model: Mapping[str, Any]) -> Any:
     """The family's settings a recipe's model table means. Raises ConfigError for an unknown one."""
     table = {name: value for name, value in model.items() if name != "family"}
     return from_dict(family(model.get("family", "gpt2")).config, table, "model.")
-
-
-def has_bfloat16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 in hardware, so that it is faster than float32 and not slower."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(bool(capabilities.get(name, False)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _tokens_in_budget(budget: BudgetSettings, facts: TextFacts, device: str) -> float:

@@ -14,10 +14,10 @@ import torch
 from headway.corpus.documents import Documents, corpus_bytes, fingerprint, read_documents
 from headway.corpus.shards import ShardSettings, TokenShards, write_shards
 from headway.errors import DataError, FormatError
-from headway.formats.atomic import new_folder
 from headway.formats.folder import Model, load, write_folder
 from headway.models.registry import family, family_of
 from headway.settings import to_dict
+from headway.storage import new_folder
 from headway.text.byte_level_training import train_byte_level, vocabulary_size
 from headway.text.tokenizer import Tokenizer
 from headway.training.checkpoint import RunState, save_checkpoint

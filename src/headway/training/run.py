@@ -18,10 +18,10 @@ from headway.corpus.shards import TokenShards
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
 from headway.errors import FormatError, StorageError, TrainingError
-from headway.formats.atomic import replace_file, sweep
 from headway.formats.folder import CARD, replace_weights
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
+from headway.storage import replace_file, sweep
 from headway.text.tokenizer import Tokenizer
 from headway.training.checkpoint import RunState, latest_checkpoint, load_checkpoint
 from headway.training.defaults import fill_in, model_config

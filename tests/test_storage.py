@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from headway import storage as atomic
 from headway.errors import FormatError, StorageError
-from headway.formats import atomic
-from headway.formats.atomic import new_folder, replace_file, sweep, verify_manifest, write_manifest
+from headway.storage import new_folder, replace_file, sweep, verify_manifest, write_manifest
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -145,7 +145,7 @@ def leave_behind(script: str, folder: Path) -> None:
     """Run a script that kills itself while it writes."""
     start = (
         "import os, signal\nfrom pathlib import Path\n"
-        "from headway.formats import atomic\nfrom headway.formats.atomic import new_folder, replace_file\n"
+        "from headway import storage as atomic\nfrom headway.storage import new_folder, replace_file\n"
     )
     result = subprocess.run([sys.executable, "-c", start + script], cwd=folder, timeout=60)
     assert result.returncode < 0
