@@ -1,4 +1,4 @@
-"""Contract 7 with kill -9: whatever the moment, the folder stays readable and the resumed run ends the same, bit for bit."""
+"""Contract 7 with kill -9: whatever the moment, the folder can be read and the resumed run ends bit for bit alike."""
 
 import hashlib
 import random

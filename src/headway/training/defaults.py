@@ -65,7 +65,7 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
     settings = replace(
         recipe.train, device=device, precision=precision, window=window, batch_size=batch_size, learning_rate=rate
     )
-    return replace(recipe, model=model, train=settings), reasons
+    return replace(recipe, model=model_table(model["family"], config), train=settings), reasons
 
 
 def model_table(family_name: str, config: Any) -> dict[str, Any]:

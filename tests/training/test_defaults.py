@@ -1,0 +1,58 @@
+import pytest
+
+from headway.errors import ConfigError
+from headway.training.defaults import TextFacts, fill_in, model_config
+from headway.training.recipe import recipe_from
+
+
+def filled(tokens, *assignments, vocabulary=512, **budget):
+    recipe = recipe_from(
+        "texts", "model", budget=budget or {"minutes": 10.0}, assignments=["train.device=cpu", *assignments]
+    )
+    return fill_in(recipe, TextFacts(training_tokens=tokens, vocabulary=vocabulary), None)
+
+
+@pytest.mark.parametrize("tokens", [2, 3_000, 300_000, 15_000_000, 3_000_000_000])
+@pytest.mark.parametrize("budget", [{"minutes": 1.0}, {"minutes": 600.0}, {"steps": 5}, {"epochs": 2.0}])
+def test_every_size_of_text_and_budget_gets_a_complete_recipe(tokens, budget):
+    recipe, reasons = filled(tokens, **budget)
+    config = model_config(recipe.model)
+    assert config.vocabulary == 512 and recipe.train.window <= min(config.context, max(tokens - 1, 1))
+    assert recipe.train.batch_size >= 1 and recipe.train.learning_rate > 0
+    assert None not in (recipe.train.precision, recipe.train.device)
+    assert any("parameters" in reason for reason in reasons)
+
+
+def test_more_text_and_more_time_get_a_larger_model():
+    sizes = [
+        model_config(filled(tokens, minutes=minutes)[0].model).n_parameters()
+        for tokens, minutes in ((20_000, 1.0), (2_000_000, 10.0), (50_000_000, 600.0))
+    ]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[2]
+
+
+def test_what_is_given_stands_and_filling_in_twice_changes_nothing():
+    recipe, _ = filled(500_000, "model.width=96", "model.residual_dropout=0.3", "train.batch_size=5", steps=40)
+    assert recipe.model["width"] == 96 and recipe.model["residual_dropout"] == 0.3 and recipe.train.batch_size == 5
+    again, _ = fill_in(recipe, TextFacts(training_tokens=500_000, vocabulary=512), None)
+    assert again == recipe
+
+
+def test_text_read_often_gets_dropout_and_a_warning():
+    often, reasons = filled(5_000, epochs=50.0)
+    once, _ = filled(5_000_000, epochs=1.0)
+    assert often.model["residual_dropout"] > once.model["residual_dropout"] == 0.0
+    assert any("by heart" in reason for reason in reasons)
+
+
+def test_settings_that_contradict_are_refused():
+    with pytest.raises(ConfigError, match="model.vocabulary is 300, but the tokenizer has 512 ids"):
+        filled(5_000, "model.vocabulary=300")
+    with pytest.raises(ConfigError, match="train.window must be at most the model's context 32, but got 64"):
+        filled(5_000, "model.context=32", "train.window=64")
+    with pytest.raises(ConfigError, match="model.widht is not a setting; did you mean model.width"):
+        filled(5_000, "model.widht=64")
+    with pytest.raises(ConfigError, match="model.width must be a whole number above 0"):
+        filled(5_000, "model.width=0")
+    with pytest.raises(ConfigError, match="no model family 'gpt9'"):
+        filled(5_000, "model.family=gpt9")
