@@ -133,14 +133,15 @@ def test_closed_pipe_is_quiet() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_a_command_with_their_code(number: int, code: int) -> None:
     wait = (
-        "import time; from headway.cli import main as edge;"
+        # A shell's background job ignores Ctrl-C, and its children with it.
+        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from headway.cli import main as edge;"
         "edge._run_verb = lambda words: (print('ready', flush=True), time.sleep(60)); edge.main()"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", wait, "models"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    command = [sys.executable, "-c", wait, "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in errors
