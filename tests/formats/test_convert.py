@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from headway.errors import FormatError, StorageError, UsageError
+from headway.errors import ConfigError, FormatError, StorageError, UsageError
 from headway.formats import convert
 from headway.formats.convert import Conversion, export_model, import_model
 from headway.formats.folder import load, read_generation, save
@@ -46,6 +46,15 @@ def test_other_precisions_pass_the_check(tmp_path: Path, make_model: Make, dtype
     done = export_model(tmp_path / "model", "huggingface", tmp_path / "exported")
     assert "transformers" in done.checked_with
     assert load(tmp_path / "exported")[0].token_embedding.weight.dtype is dtype
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_an_export_can_be_in_another_precision(folder: Path, tmp_path: Path, dtype: str) -> None:
+    done = export_model(folder, "huggingface", tmp_path / "exported", dtype=dtype)
+    assert 0.0 < done.largest_difference < 0.2
+    assert load(tmp_path / "exported")[0].token_embedding.weight.dtype is getattr(torch, dtype)
+    with pytest.raises(ConfigError, match="dtype must be one of"):
+        export_model(folder, "huggingface", tmp_path / "other", dtype="int3")
 
 
 def test_without_transformers_our_own_reader_checks(

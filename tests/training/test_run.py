@@ -7,7 +7,15 @@ import shutil
 import pytest
 import torch
 
-from headway.errors import ConfigError, DataError, FormatError, Interrupted, StorageError, TrainingError
+from headway.errors import (
+    ConfigError,
+    DataError,
+    DependencyError,
+    FormatError,
+    Interrupted,
+    StorageError,
+    TrainingError,
+)
 from headway.formats.folder import load
 from headway.training.recipe import recipe_from, to_toml
 from headway.training.run import train
@@ -239,6 +247,19 @@ def test_text_shorter_than_the_context_asked_for_is_refused_with_the_way_out(rec
     with pytest.raises(DataError, match="the context is 500"):
         train(recipe("model.context=500", "train.window=500", data=path))
     assert train(recipe("model.context=500", output="fitting", data=path)).steps == 11
+
+
+@pytest.mark.night  # compiling takes half a minute
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_a_compiled_run_has_the_same_losses_within_rounding(recipe):
+    plain, compiled = train(recipe()), train(recipe("train.compile=true", output="compiled"))
+    assert compiled.validation_loss == pytest.approx(plain.validation_loss, abs=1e-3)
+
+
+def test_compiling_without_a_compiler_says_so(recipe, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DependencyError, match="needs a C.. compiler.*leave train.compile out"):
+        train(recipe("train.compile=true"))
 
 
 def test_the_recipe_of_a_run_is_complete(recipe, tmp_path):

@@ -15,6 +15,7 @@ def export(
     *,
     to: Annotated[Literal["huggingface"], Parameter(help="The kind of folder to write.")],
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The new folder.")],
+    dtype: Annotated[str | None, Parameter(help="float32, bfloat16 or float16; default: as stored.")] = None,
     overwrite: Annotated[bool, Parameter(help="Replace a model that stands there.")] = False,
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
@@ -24,7 +25,7 @@ def export(
     """
     from headway.formats.convert import export_model
 
-    conversion = export_model(model, to, output, overwrite=overwrite)
+    conversion = export_model(model, to, output, dtype=dtype, overwrite=overwrite)
     if json:
         print_json(asdict(conversion))
         return

@@ -17,7 +17,16 @@ from torch import Tensor
 
 from headway.errors import FormatError, UsageError
 from headway.formats.bundled import locate
-from headway.formats.folder import CARD, CONFIG, Model, check_target, load, read_generation, write_folder
+from headway.formats.folder import (
+    CARD,
+    CONFIG,
+    Model,
+    check_target,
+    load,
+    precision_named,
+    read_generation,
+    write_folder,
+)
 from headway.formats.reading import inside, present
 from headway.settings import unknown_setting
 from headway.storage import new_folder
@@ -61,15 +70,19 @@ class Kind:
     foreign_logits: Callable[[Path, Tensor], tuple[str, Tensor] | None]
 
 
-def export_model(source: str | Path, kind: str, target: str | Path, *, overwrite: bool = False) -> Conversion:
-    """Write a model folder (or a bundled model, by name) in another format.
+def export_model(
+    source: str | Path, kind: str, target: str | Path, *, dtype: str | None = None, overwrite: bool = False
+) -> Conversion:
+    """Write a model folder (or a bundled model, by name) in another format, and precision where `dtype` is given.
 
-    Raises UsageError for an unknown kind, FormatError where the source is damaged or the target's logits differ,
+    With `dtype` the difference reported is that of the precision too. Raises UsageError for an unknown kind,
+    ConfigError for an unknown dtype, FormatError where the source is damaged or the target's logits differ,
     StorageError where the target is taken or cannot be written.
     """
     if kind not in KINDS:
         raise UsageError(unknown_setting(f"export kind {kind}", [f"export kind {known}" for known in KINDS]))
-    return _convert(KINDS["huggingface"], locate(source), kind, Path(target), overwrite)
+    precision = None if dtype is None else precision_named(dtype)
+    return _convert(KINDS["huggingface"], locate(source), kind, Path(target), overwrite, precision)
 
 
 def import_model(source: str | Path, target: str | Path, *, overwrite: bool = False) -> Conversion:
@@ -77,13 +90,15 @@ def import_model(source: str | Path, target: str | Path, *, overwrite: bool = Fa
     source = locate(source)
     for kind, reader in KINDS.items():
         if reader.recognise(source):
-            return _convert(reader, source, kind, Path(target), overwrite)
+            return _convert(reader, source, kind, Path(target), overwrite, None)
     raise FormatError(
         f"{source} holds no model of a known format\nKnown are: {', '.join(KINDS)}. A folder needs its {CONFIG}."
     )
 
 
-def _convert(reader: Kind, source: Path, kind: str, target: Path, overwrite: bool) -> Conversion:
+def _convert(
+    reader: Kind, source: Path, kind: str, target: Path, overwrite: bool, precision: torch.dtype | None
+) -> Conversion:
     check_target(target, overwrite)
     if os.path.realpath(source) == os.path.realpath(target):
         raise UsageError(f"source and target are the same folder, {source}\nName another target.")
@@ -92,6 +107,9 @@ def _convert(reader: Kind, source: Path, kind: str, target: Path, overwrite: boo
     ids = _ids(contents.model)
     expected = _logits(contents.model, ids)
     parameters = contents.model.config.n_parameters()
+    if precision is not None:
+        contents.model.to(precision)
+    tolerance = max(_TOLERANCES[dtype], _TOLERANCES[precision or dtype])
     with new_folder(target, overwrite=overwrite) as folder:
         KINDS[kind].write(contents, folder)
         del contents  # two models at once would be twice the memory
@@ -101,10 +119,10 @@ def _convert(reader: Kind, source: Path, kind: str, target: Path, overwrite: boo
             differences.append(foreign)
         largest = max(float((logits - expected).abs().max()) for _, logits in differences)
         scale = max(1.0, float(expected.abs().max()) / 10)
-        if not largest <= _TOLERANCES[dtype] * scale:
+        if not largest <= tolerance * scale:
             raise FormatError(
                 f"the converted model's logits differ from the source's by {largest:.2g}; at most "
-                f"{_TOLERANCES[dtype] * scale:.2g} is rounding\n"
+                f"{tolerance * scale:.2g} is rounding\n"
                 "Nothing was written. Report this with the model's config.json."
             )
     return Conversion(

@@ -74,7 +74,7 @@ def load(
     while True:
         identity = folder.stat().st_ino
         try:
-            loaded = _load(folder, _device(device), None if dtype is None else _precision(dtype))
+            loaded = _load(folder, _device(device), None if dtype is None else precision_named(dtype))
         except FormatError:
             if folder.is_dir() and folder.stat().st_ino == identity:
                 raise
@@ -265,7 +265,8 @@ def _device(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def _precision(dtype: str | torch.dtype) -> torch.dtype:
+def precision_named(dtype: str | torch.dtype) -> torch.dtype:
+    """The precision itself, or the one of that name. Raises ConfigError for one that weights do not come in."""
     known = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16")}
     if dtype in known.values():
         assert isinstance(dtype, torch.dtype)

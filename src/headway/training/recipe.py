@@ -55,7 +55,8 @@ class TrainSettings:
     changing the gradient. window: tokens of a row; None: the model's context, less where text or machine ask for it.
     learning_rate: the highest; final_share: the last one's share of it. warm_up: the share of
     the budget in which the rate rises. clip: the largest gradient norm. precision: "float32", or "bfloat16" for
-    products in half the width. evaluations: how many times the validation text is measured over the budget, each on
+    products in half the width. compile: run the model through torch.compile, which needs a C++ compiler and half a
+    minute, and then steps faster. evaluations: how many times the validation text is measured over the budget, each on
     at most validation_tokens tokens. save_every: steps between checkpoints; None: every 60 seconds. keep: how many
     checkpoints stay. sample_tokens: the length of the sample written at each evaluation, 0: none.
     """
@@ -73,6 +74,7 @@ class TrainSettings:
     clip: float = 1.0
     device: Literal["cpu", "cuda"] | None = None
     precision: Literal["float32", "bfloat16"] | None = None
+    compile: bool = False
     evaluations: int = 10
     validation_tokens: int = 20_000
     save_every: int | None = None

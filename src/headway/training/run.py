@@ -17,7 +17,7 @@ from headway.corpus.batches import TokenBatches
 from headway.corpus.shards import TokenShards
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
-from headway.errors import FormatError, StorageError, TrainingError
+from headway.errors import DependencyError, FormatError, StorageError, TrainingError
 from headway.formats.folder import CARD, replace_weights
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
@@ -33,6 +33,7 @@ from headway.training.report import Reporter, Silent
 from headway.training.schedule import Budget
 from headway.training.trainer import Outlets, Trainer
 
+_COMPILERS = ("g++", "clang++")
 # Where a run reads and writes may change between resumes; the text itself is compared by content.
 _PLACES = {"output", "data.path", "data.validation"}
 
@@ -142,6 +143,8 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     model = family(recipe.model["family"]).model(model_config(recipe.model)).to(settings.device)
     optimizer = build_optimizer(model, settings)
     load_checkpoint(checkpoint, model, optimizer)
+    if settings.compile:
+        _compile(model)
     budget = Budget(
         settings=recipe.budget,
         tokens_per_step=objective.tokens_per_step,
@@ -158,6 +161,16 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     replace_file(output / CARD, lambda path: _write(path, text))
     shutil.rmtree(training / DATA, ignore_errors=True)
     return state
+
+
+def _compile(model: nn.Module) -> None:
+    """Compile the full pass in place; steps of decoding stay as they are. Raises DependencyError without a compiler."""
+    if not any(map(shutil.which, _COMPILERS)):
+        raise DependencyError(
+            f"train.compile needs a C++ compiler, but none of {', '.join(_COMPILERS)} is on the path; "
+            f"install one, or leave train.compile out"
+        )
+    model.compile(dynamic=False)
 
 
 def _write(path: Path, text: str) -> None:
