@@ -92,6 +92,21 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
             _being_written.discard(partial)
 
 
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder that exists against a second writer while the block runs; the hold goes when the process does.
+
+    Raises StorageError where another process has it.
+    """
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        if not _lock(held):
+            raise StorageError(f"{folder}: another process is writing there\nWait for it, or choose another folder.")
+        yield
+    finally:
+        os.close(held)
+
+
 def require_free(path: Path, *, overwrite: bool) -> None:
     """Raises StorageError where `path` is taken: by a file, or by a folder with content unless `overwrite` is given."""
     if not os.path.lexists(path):

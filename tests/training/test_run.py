@@ -17,6 +17,7 @@ from headway.errors import (
     TrainingError,
 )
 from headway.formats.folder import load
+from headway.storage import only_writer
 from headway.training.recipe import recipe_from, to_toml
 from headway.training.run import train
 from headway.training.trainer import Trainer
@@ -220,6 +221,16 @@ def test_a_run_from_a_model_keeps_its_tokenizer_and_its_sizes(recipe, texts, tmp
         recipe_from(texts, tmp_path / "x", start=tmp_path / "model", assignments=["tokenizer.vocabulary=300"])
 
 
+def test_a_folder_in_which_another_process_trains_is_refused(recipe, tmp_path):
+    train(recipe())
+    with (
+        only_writer(tmp_path / "model/training"),
+        pytest.raises(StorageError, match="another process is writing"),
+    ):
+        train(recipe())
+    assert train(recipe()).already_finished
+
+
 def test_a_folder_that_holds_something_else_is_not_touched(recipe, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model/thesis.txt").write_text("years of work")
@@ -252,7 +263,10 @@ def test_text_shorter_than_the_context_asked_for_is_refused_with_the_way_out(rec
 @pytest.mark.night  # compiling takes half a minute
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 def test_a_compiled_run_has_the_same_losses_within_rounding(recipe):
-    plain, compiled = train(recipe()), train(recipe("train.compile=true", output="compiled"))
+    # Without dropout: a compiled one draws other numbers.
+    settings = ("model.residual_dropout=0.0", "model.embedding_dropout=0.0")
+    plain = train(recipe(*settings))
+    compiled = train(recipe(*settings, "train.compile=true", output="compiled"))
     assert compiled.validation_loss == pytest.approx(plain.validation_loss, abs=1e-3)
 
 

@@ -21,7 +21,7 @@ from headway.errors import DependencyError, FormatError, StorageError, TrainingE
 from headway.formats.folder import CARD, replace_weights
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
-from headway.storage import replace_file, sweep
+from headway.storage import only_writer, replace_file, sweep
 from headway.text.tokenizer import Tokenizer
 from headway.training.checkpoint import RunState, latest_checkpoint, load_checkpoint
 from headway.training.defaults import fill_in, model_config
@@ -75,14 +75,15 @@ def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
     else:
         prepare(recipe, output, reporter, began=began)
         began = time.monotonic()
-    sweep(training)
-    checkpoint, state = latest_checkpoint(training)
-    begun_at, done = state.step, state.finished
-    if not done:
-        if resumes:
-            reporter.note(f"goes on from step {state.step}")
-        complete = dataclasses.replace(_saved_recipe(training), output=recipe.output)
-        state = _go_on(complete, checkpoint, state, reporter, began)
+    with only_writer(training):
+        sweep(training)
+        checkpoint, state = latest_checkpoint(training)
+        begun_at, done = state.step, state.finished
+        if not done:
+            if resumes:
+                reporter.note(f"goes on from step {state.step}")
+            complete = dataclasses.replace(_saved_recipe(training), output=recipe.output)
+            state = _go_on(complete, checkpoint, state, reporter, began)
     return TrainResult(
         folder=str(output),
         steps=state.step,
