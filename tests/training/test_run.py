@@ -260,6 +260,15 @@ def test_text_shorter_than_the_context_asked_for_is_refused_with_the_way_out(rec
     assert train(recipe("model.context=500", output="fitting", data=path)).steps == 11
 
 
+def test_bfloat16_products_keep_the_losses_close_and_the_weights_in_float32(recipe, tmp_path):
+    plain = train(recipe("train.precision=float32"))
+    rounded = train(recipe("train.precision=bfloat16", output="rounded"))
+    assert rounded.validation_loss != plain.validation_loss
+    assert rounded.validation_loss == pytest.approx(plain.validation_loss, abs=0.05)
+    model, _ = load(tmp_path / "rounded")
+    assert all(parameter.dtype is torch.float32 for parameter in model.parameters())
+
+
 @pytest.mark.night  # compiling takes half a minute
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 def test_a_compiled_run_has_the_same_losses_within_rounding(recipe):
