@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headway.tasks.writer import Writer as Writer
     from headway.text.tokenizer import Tokenizer as Tokenizer
     from headway.training.recipe import Recipe as Recipe
+    from headway.training.recipe import recipe_from as recipe_from
     from headway.training.run import train as train
 
 _HOMES = {
@@ -22,11 +23,12 @@ _HOMES = {
     "Tokenizer": "headway.text.tokenizer",
     "Writer": "headway.tasks.writer",
     "load": "headway.formats.folder",
+    "recipe_from": "headway.training.recipe",
     "save": "headway.formats.folder",
     "train": "headway.training.run",
 }
 
-__all__ = ["HeadwayError", "Recipe", "Tokenizer", "Writer", "__version__", "load", "save", "train"]
+__all__ = ["HeadwayError", "Recipe", "Tokenizer", "Writer", "__version__", "load", "recipe_from", "save", "train"]
 
 
 def __getattr__(name: str) -> object:

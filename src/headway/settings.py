@@ -138,5 +138,9 @@ def _convert_union(options: tuple[Any, ...], value: Any, key: str) -> Any:
 
 
 def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
+    if typing.get_origin(hint) is Mapping:
+        return "a table of settings"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -51,6 +51,7 @@ def test_every_verb_explains_itself_with_an_example(command: Callable, verb: str
     assert finished.code == 0 and finished.err == ""
     assert f"Example: headway {verb}" in finished.out
     assert "--json" in finished.out and "--debug" in finished.out
+    assert command("help", verb).out == finished.out
 
 
 def test_verbs_start_without_torch() -> None:
@@ -86,6 +87,7 @@ def test_usage_errors_exit_2_and_say_what_was_meant(command: Callable, words: tu
         (StorageError("taken"), 5, "error: taken"),
         (Interrupted("stopped and saved", signal.SIGTERM), 143, "stopped and saved"),
         (MemoryError(), 4, "error: memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 4, "error: memory ran out"),
         (OSError(errno.ENOSPC, "No space left on device"), 5, "error: the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 5, "error: not allowed"),
         (KeyError("ours"), 1, "error: headway itself failed: KeyError"),
@@ -128,6 +130,13 @@ def test_closed_pipe_is_quiet() -> None:
     os.close(writer)
     assert finished.returncode == edge.PIPE_CLOSED
     assert finished.stderr == b""
+
+
+def test_closed_standard_output_is_no_failure() -> None:
+    finished = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *HEADWAY, "--help"], stderr=subprocess.PIPE, timeout=60
+    )
+    assert finished.returncode == 0 and finished.stderr == b""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -107,6 +107,8 @@ def test_bad_prompt_files_are_named_with_the_byte(tmp_path: Path) -> None:
         model_and_prompt("m", None, tmp_path / "latin.txt")
     with pytest.raises(DataError, match="missing.txt"):
         model_and_prompt("m", None, tmp_path / "missing.txt")
+    with pytest.raises(DataError, match="byte 3 of the prompt given"):
+        model_and_prompt("m", "caf\udce9", None)
     with pytest.raises(UsageError, match="--file"):
         model_and_prompt("m", "Once", tmp_path / "latin.txt")
 
@@ -125,5 +127,5 @@ def test_one_word_is_a_model_if_there_is_one_else_the_prompt(
     assert capsys.readouterr().err == ""
     assert model_and_prompt("Once upon", None, None) == ("writer", "Once upon")
     assert "'Once upon': it is the prompt for writer" in capsys.readouterr().err
-    long = "either / or " * 99
-    assert model_and_prompt(long, None, None) == ("writer", long)
+    for long in ("either / or " * 99, "\N{SLIGHTLY SMILING FACE}" * 100):  # no file name may be so long
+        assert model_and_prompt(long, None, None) == ("writer", long)

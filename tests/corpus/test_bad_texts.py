@@ -115,7 +115,7 @@ def test_a_table_without_the_column_names_those_it_has(tmp_path: Path, name: str
     for field in (None, "contents"):
         message = refusal(tmp_path / name, field)
         assert f"has no field {field or 'text'!r}; it has 'title', 'body'" in message
-        assert "--set data.text_field=NAME" in message
+        assert "--set data.text_field=NAME, evaluate --text-field NAME" in message
 
 
 def test_a_table_with_another_separator_is_not_one_column(tmp_path: Path) -> None:

@@ -146,16 +146,35 @@ def test_sizes_below_one_are_refused(context: int, batch_size: int) -> None:
 @given(st.integers(1, 60), st.integers(1, 13), st.integers(1, 5), st.data())
 def test_evaluation_counts_every_token_once(tokens: int, context: int, batch_size: int, data: st.DataObject) -> None:
     stride = data.draw(st.one_of(st.none(), st.integers(1, context)))
-    limit = data.draw(st.one_of(st.none(), st.integers(1, 70)))
     stream = numbered(tokens)
-    windows = list(evaluation_windows(stream, context=context, batch_size=batch_size, stride=stride, limit=limit))
+    windows = list(evaluation_windows(stream, context=context, batch_size=batch_size, stride=stride))
     seen: Counter[tuple[int, int]] = Counter()
     for inputs, targets in windows:
         assert inputs.shape == targets.shape and inputs.shape[1] == context
         seen += counted(inputs, targets)
-    ids = stream.read(0, min(tokens, limit or tokens)).tolist()
+    ids = stream.read(0, tokens).tolist()
     assert seen == Counter(zip([END] + ids[:-1], ids, strict=True))
     assert all(len(inputs) == batch_size for inputs, _ in windows[:-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 13), st.integers(1, 70))
+def test_limited_windows_are_some_of_all_windows(tokens: int, context: int, limit: int) -> None:
+    every, some = (
+        [
+            (inputs.tobytes(), targets.tobytes())
+            for inputs, targets in evaluation_windows(numbered(tokens), context=context, batch_size=1, limit=asked)
+        ]
+        for asked in (None, limit)
+    )
+    assert len(some) == min(len(every), -(-limit // context)) and len(set(some)) == len(some)
+    assert set(some) <= set(every)
+
+
+def test_limited_windows_are_spread_over_the_stream() -> None:
+    (batch,) = evaluation_windows(numbered(110), context=11, batch_size=9, limit=33)
+    firsts = [int(row[0]) for row in batch[1]]
+    assert firsts == numbered(110).read(0, 110)[[0, 33, 66]].tolist()
 
 
 def test_overlapping_windows_see_at_least_the_tokens_promised() -> None:

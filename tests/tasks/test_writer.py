@@ -309,6 +309,8 @@ def test_a_beam_with_sampling_arguments_is_refused_by_name(
         ({"samples": 0}, UsageError, "samples"),
         ({"logprobs": -1}, UsageError, "logprobs"),
         ({"beam": 0}, UsageError, "beam"),
+        ({"beam": 2, "length_penalty": float("nan")}, UsageError, "length_penalty must be a finite number"),
+        ({"length_penalty": 0.6}, UsageError, "length_penalty is of a beam search alone"),
         ({"stop": ["a", ""]}, UsageError, "stop"),
         ({"temperature": -1}, ConfigError, "temperature"),
         ({"bias": {SIZE: 1.0}}, UsageError, r"0\.\.263, but got 264"),

@@ -56,3 +56,9 @@ def test_settings_that_contradict_are_refused():
         filled(5_000, "model.width=0")
     with pytest.raises(ConfigError, match="no model family 'gpt9'"):
         filled(5_000, "model.family=gpt9")
+
+
+@pytest.mark.parametrize(("width", "n_heads"), [(768, 12), (96, 3), (33, 3), (100, 2), (31, 1), (10, 1)])
+def test_heads_are_never_a_few_numbers_wide(width, n_heads):
+    recipe, _ = filled(500_000, f"model.width={width}", steps=40)
+    assert recipe.model["n_heads"] == n_heads

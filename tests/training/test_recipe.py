@@ -40,7 +40,8 @@ def test_the_shipped_recipes_are_sound(file):
         ("train.learning_rate=nan", "train.learning_rate must be above 0"),
         ("train.beta2=1.5", "train.beta2 must be in 0.0..0.99999"),
         ("train.seed=-1", "train.seed and train.sample_tokens must not be negative"),
-        ("train.precision=half", "train.precision must be"),
+        ("train.precision=half", "train.precision must be one of 'float32', 'bfloat16', but got 'half'"),
+        ("model=3", "model must be a table of settings, but got 3"),
         ("data.validation_share=0.9", "data.validation_share must be above 0 and at most 0.5"),
         ("budget.minutes=soon", "budget.minutes must be a number"),
     ],
@@ -51,9 +52,13 @@ def test_a_wrong_setting_says_the_rule_and_the_way_out(assignment, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("budget", [{"minutes": 0.0}, {"steps": 0}, {"tokens": -5}, {"epochs": float("nan")}])
+@pytest.mark.parametrize(
+    "budget", [{"minutes": 0.0}, {"steps": 0}, {"tokens": -5}, {"epochs": float("nan")}, {"epochs": float("inf")}]
+)
 def test_an_empty_budget_is_refused_by_the_name_of_its_flag(budget):
-    with pytest.raises(ConfigError, match=f"--{next(iter(budget))} must be above 0.*leave it out for 10 minutes"):
+    with pytest.raises(
+        ConfigError, match=f"--{next(iter(budget))} must be above 0 and finite.*leave it out for 10 minutes"
+    ):
         recipe_from("texts", "model", budget=budget)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,9 +17,12 @@ from headway.errors import (
     StorageError,
     TrainingError,
 )
-from headway.formats.folder import load
+from headway.formats.folder import load, save
+from headway.models.gpt2 import GPT2
 from headway.storage import only_writer
+from headway.training import run
 from headway.training.recipe import recipe_from, to_toml
+from headway.training.report import Silent
 from headway.training.run import train
 from headway.training.trainer import Trainer
 
@@ -291,3 +295,83 @@ def test_the_recipe_of_a_run_is_complete(recipe, tmp_path):
     for name in ("learning_rate", "window", "batch_size", "device", "precision", "vocabulary", "n_heads"):
         assert f"{name} = " in text
     assert to_toml(recipe_from(None, None, file=tmp_path / "model/training/recipe.toml")) == text
+
+
+def test_a_model_folder_inside_the_text_is_refused_before_anything_is_written(recipe, texts, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match="must lie outside the text"):
+        train(recipe(output="texts/model"))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_current_folder_is_refused_as_model_folder(texts, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(ConfigError, match="a folder of its own.*-o my-model"):
+        train(recipe_from(texts, ".", budget={"steps": 1}))
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_an_unknown_setting_of_the_model_is_refused_before_the_text_is_read(recipe, tmp_path):
+    with pytest.raises(ConfigError, match="model.widht is not a setting; did you mean model.width"):
+        train(recipe("model.widht=14", data=tmp_path / "no-such-text"))
+
+
+def test_a_run_killed_after_its_last_step_is_tidied_by_the_next(recipe, tmp_path, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    whole = train(recipe(output="whole"))
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_tidy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe())
+    assert "In training" in (tmp_path / "model/README.md").read_text()
+    result = train(recipe())
+    assert result.already_finished and result.validation_loss == whole.validation_loss
+    card, expected = ((tmp_path / name / "README.md").read_text() for name in ("model", "whole"))
+    assert card == expected.replace("whole", "model")
+    assert not (tmp_path / "model/training/data").exists()
+
+
+def test_the_folder_a_run_starts_from_may_be_written_another_way(recipe, texts, tmp_path, monkeypatch):
+    train(recipe())
+    monkeypatch.chdir(tmp_path)
+    for start in ("model", "./model/", tmp_path / "model"):
+        result = train(recipe_from(texts, tmp_path / "tuned", start=start, budget={"steps": 1}))
+    assert result.already_finished
+
+
+def test_damaged_checkpoints_do_not_take_the_place_of_whole_ones(recipe, tmp_path, monkeypatch):
+    training = tmp_path / "model/training"
+    for step in (9, 6):
+        with monkeypatch.context() as patched:
+            stop_after(patched, step)
+            with pytest.raises(Interrupted, match=f"after step {step}"):
+                train(recipe("train.keep=3"))
+        for damaged in (8, 9) if step == 9 else ():
+            (training / f"step-{damaged}/state.json").write_text("{}")
+    assert sorted(path.name for path in training.glob("step-*")) == ["step-4", "step-6"]
+    assert train(recipe("train.keep=3")).resumed_from == 6
+
+
+def test_samples_of_a_model_with_padded_vocabulary_stay_within_the_tokenizer(recipe, texts, tmp_path, monkeypatch):
+    train(recipe())
+    model, tokenizer = load(tmp_path / "model")
+    padded = GPT2(replace(model.config, vocabulary=tokenizer.size + 64))
+    with torch.no_grad():
+        padded.final_norm.bias.fill_(1.0)
+        padded.token_embedding.weight[tokenizer.size :] = 1.0  # the ids that mean nothing are the likeliest
+    save(padded, tokenizer, tmp_path / "padded")
+    assert train(recipe_from(texts, tmp_path / "tuned", start=tmp_path / "padded", budget={"steps": 1})).steps == 1
+
+
+def test_minutes_spent_before_the_first_step_are_said(recipe, tmp_path):
+    said = []
+
+    class Listener(Silent):
+        def note(self, text):
+            said.append(text)
+
+    assert train(recipe(minutes=1e-6), reporter=Listener()).steps == 0
+    assert any("nothing was learnt" in text for text in said)

@@ -21,6 +21,13 @@ def test_progress_counts_steps_or_seconds():
     assert budget(minutes=2).progress(10**9, 30.0) == 0.25
 
 
+def test_a_long_preparation_does_not_use_up_the_warm_up():
+    assert budget(steps=4).progress_of_steps(3, 99.0, 98.0) == 0.75
+    for seconds, share in ((60.0, 0.0), (75.0, 0.25), (120.0, 1.0)):
+        assert budget(minutes=2).progress_of_steps(5, seconds, 60.0) == share
+    assert budget(minutes=2).progress_of_steps(0, 130.0, 130.0) == 1.0
+
+
 def test_the_time_left_comes_from_the_pace_or_the_clock():
     assert budget(steps=13).seconds_left(3, 99.0, 0.5) == 5.0
     assert budget(minutes=2).seconds_left(3, 99.0, 0.5) == 21.0

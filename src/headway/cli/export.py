@@ -13,7 +13,7 @@ def export(
     model: Annotated[str, Parameter(help="A model folder, or the name of a bundled model.")],
     /,
     *,
-    to: Annotated[Literal["huggingface"], Parameter(help="The kind of folder to write.")],
+    to: Annotated[Literal["huggingface", "tensorflow", "nanogpt"], Parameter(help="The kind of folder to write.")],
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The new folder.")],
     dtype: Annotated[str | None, Parameter(help="float32, bfloat16 or float16; default: as stored.")] = None,
     overwrite: Annotated[bool, Parameter(help="Replace a model that stands there.")] = False,

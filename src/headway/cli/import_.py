@@ -1,4 +1,4 @@
-"""`headway import`: a folder of another program as a model folder."""
+"""`headway import`: a file or folder of another program as a model folder."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,20 +10,23 @@ from headway.cli.output import note, print_json
 
 
 def import_(
-    folder: Annotated[Path, Parameter(help="The folder to read; nothing in it is executed.")],
+    source: Annotated[Path, Parameter(help="The file or folder to read; nothing in it is executed.")],
     /,
     *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The new model folder.")],
     overwrite: Annotated[bool, Parameter(help="Replace a model that stands there.")] = False,
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
-    """Make a model folder from a Hugging Face folder, and say the largest logit difference found between the two.
+    """Make a model folder from another program's files, and say the largest logit difference found between the two.
+
+    Read are folders of Hugging Face, OpenAI's TensorFlow checkpoints of GPT-2 and nanoGPT's ckpt.pt; which it is, is
+    found from the files.
 
     Example: headway import gpt2-from-elsewhere -o my-gpt2
     """
     from headway.formats.convert import import_model
 
-    conversion = import_model(folder, output, overwrite=overwrite)
+    conversion = import_model(source, output, overwrite=overwrite)
     if json:
         print_json(asdict(conversion))
         return

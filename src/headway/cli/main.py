@@ -31,6 +31,8 @@ def main() -> None:
     logging.addLevelName(logging.WARNING, "warning")
     logging.addLevelName(logging.ERROR, "error")
     warnings.showwarning = _show_warning
+    if sys.stdout is None:  # closed by the caller (>&-)
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 shows \u2014, no traceback
@@ -45,6 +47,8 @@ def run(arguments: Sequence[str]) -> int:
             print(overview(__version__))
         elif words == ["--version"]:
             print(__version__)
+        elif words[0] == "help":
+            _run_verb([words[1], "--help"])
         else:
             _run_verb(words)
         sys.stdout.flush()
@@ -106,13 +110,19 @@ def _as_mendable(error: Exception) -> HeadwayError | None:
     """The error as one the user can mend; None where only we can."""
     if isinstance(error, HeadwayError):
         return error
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_of_torch_memory(error):
         return ResourceError("memory ran out; a smaller model, batch or context needs less")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"the disk is full: {error}; free some space and run the same command again")
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
         return StorageError(f"not allowed: {error}; choose another place or change its permissions")
     return None
+
+
+def _is_of_torch_memory(error: Exception) -> bool:
+    """torch says it by a RuntimeError: of its own class on a GPU, by the message alone on a CPU."""
+    named = type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and named
 
 
 def _without_debug(words: list[str]) -> tuple[list[str], bool]:

@@ -1,5 +1,6 @@
 """Which model and which prompt the words of `headway write` mean, and where a prompt is read from."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def model_and_prompt(first: str | None, second: str | None, file: Path | None) -
         if first != "-":
             note(f"No folder or bundled model is called {_short(first)!r}: it is the prompt for {DEFAULT_MODEL}.")
         first, second = None, first
-    prompt = _decode(sys.stdin.buffer.read(), "standard input") if second == "-" else second or ""
+    if second == "-":
+        prompt = _decode(sys.stdin.buffer.read(), "standard input")
+    else:  # bytes that are not of the terminal's encoding lie in the words as half characters
+        prompt = _text(os.fsencode(second or ""), "the prompt given")
     return first or DEFAULT_MODEL, prompt
 
 
@@ -33,7 +37,7 @@ def _is_model(word: str) -> bool:
     if word == "-":
         return False
     only_a_path = "/" in word and not any(character.isspace() for character in word)
-    return only_a_path or word in bundled_names() or (len(word) < 256 and Path(word).exists())
+    return only_a_path or word in bundled_names() or os.path.exists(word)
 
 
 def _read(file: Path) -> str:
@@ -45,11 +49,14 @@ def _read(file: Path) -> str:
 
 def _decode(data: bytes, source: str) -> str:
     """The text without the newline that ends its last line: editors and `echo` add it, a prompt seldom means it."""
+    return _text(data, source).removesuffix("\n").removesuffix("\r")
+
+
+def _text(data: bytes, source: str) -> str:
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(f"a prompt is UTF-8 text, but byte {error.start} of {source} is not; convert it") from error
-    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _short(text: str) -> str:

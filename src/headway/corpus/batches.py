@@ -89,8 +89,9 @@ def evaluation_windows(
     """Inputs and targets (B, T) over the whole stream in order; each token is a target that counts exactly once.
 
     stride: how many new targets a window has (None: `context`, windows side by side); with fewer, each is seen with
-    at least context - stride tokens before it. limit: only the first so many tokens are targets. The last batch may
-    have fewer rows; a stream shorter than `context` gives one padded row. Raises ConfigError for sizes out of range.
+    at least context - stride tokens before it. limit: only so many windows as that many targets take, spread evenly
+    over the stream. The last batch may have fewer rows; a stream shorter than `context` gives one padded row. Raises
+    ConfigError for sizes out of range.
     """
     stride = context if stride is None else stride
     if context < 1 or batch_size < 1 or not 1 <= stride <= context or (limit is not None and limit < 1):
@@ -98,10 +99,11 @@ def evaluation_windows(
             "windows need context, batch size and limit of at least 1 and a stride in 1..context, "
             f"but got {context=}, {batch_size=}, {stride=}, {limit=}"
         )
-    total = stream.tokens if limit is None else min(limit, stream.tokens)
+    total = stream.tokens
     windows = 1 + -(-max(0, total - context) // stride) if total else 0
-    for number in range(0, windows, batch_size):
-        rows = range(number, min(number + batch_size, windows))
+    kept = windows if limit is None else min(windows, -(-limit // stride))
+    for number in range(0, kept, batch_size):
+        rows = [place * windows // kept for place in range(number, min(number + batch_size, kept))]
         inputs = numpy.full((len(rows), context), stream.end_of_text, dtype=numpy.int64)
         targets = numpy.full((len(rows), context), IGNORED, dtype=numpy.int64)
         for row, window in enumerate(rows):

@@ -20,6 +20,7 @@ _PARQUET_ROWS = 1024
 # A piece ends before a blank that follows a non-blank: no tokenizer of ours joins the two, so ids do not change.
 _BREAK = re.compile(r"(?<=\S)[ \n]")
 _BREAK_REACH = 1 << 16
+_WAY_OUT = "Name the one that holds the text: train --set data.text_field=NAME, evaluate --text-field NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +149,7 @@ def _column(names: Sequence[str], text_field: str | None, source: str) -> str:
 
 def _no_field(source: str, field: str, names: Sequence[str]) -> str:
     listed = ", ".join(map(repr, names[:20])) or "none"
-    return (
-        f"{source} has no field {field!r}; it has {listed}\n"
-        "Name the one that holds the text: --set data.text_field=NAME"
-    )
+    return f"{source} has no field {field!r}; it has {listed}\n{_WAY_OUT}"
 
 
 def _text(value: object, source: str, place: str) -> str:
@@ -159,8 +157,7 @@ def _text(value: object, source: str, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(
-            f"the text must be a string, but in {source} {place} is {type(value).__name__}: {value!r:.80}\n"
-            "Name the one that holds the text: --set data.text_field=NAME"
+            f"the text must be a string, but in {source} {place} is {type(value).__name__}: {value!r:.80}\n{_WAY_OUT}"
         )
     try:
         value.encode("utf-8")

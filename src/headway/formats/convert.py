@@ -7,6 +7,7 @@ sets of logits is what is reported. A target that differs too much is not kept.
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headway.errors import FormatError, UsageError
+from headway.errors import ConfigError, FormatError, UsageError
+from headway.formats import gpt2_tensorflow, nanogpt
 from headway.formats.bundled import locate
+from headway.formats.contents import Contents
 from headway.formats.folder import (
     CARD,
     CONFIG,
@@ -30,7 +33,6 @@ from headway.formats.folder import (
 from headway.formats.reading import inside, present
 from headway.settings import unknown_setting
 from headway.storage import new_folder
-from headway.text.tokenizer import Tokenizer
 
 # Rounding alone, for logits of the usual size: 1e-4 in float32; the half precisions keep 11 and 8 bits.
 _TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
@@ -50,24 +52,18 @@ class Conversion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
-    """What a format has to carry."""
-
-    model: Model
-    tokenizer: Tokenizer | None
-    name: str
-    card: str | None
-    generation: dict[str, object]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A format: whether a path holds it, its reader and writer, and a foreign reader's logits where there is one."""
+    """A format: whether a path holds it, its reader and writer, and a foreign reader's logits where there is one.
+
+    check_target raises StorageError where it may not be written to a path. precision: the only one it has, if so.
+    """
 
     recognise: Callable[[Path], bool]
     read: Callable[[Path], Contents]
     write: Callable[[Contents, Path], None]
-    foreign_logits: Callable[[Path, Tensor], tuple[str, Tensor] | None]
+    foreign_logits: Callable[[Path, Tensor], tuple[str, Tensor] | None] = lambda folder, ids: None
+    check_target: Callable[[Path, bool], None] = check_target
+    precision: torch.dtype | None = None
 
 
 def export_model(
@@ -76,34 +72,43 @@ def export_model(
     """Write a model folder (or a bundled model, by name) in another format, and precision where `dtype` is given.
 
     With `dtype` the difference reported is that of the precision too. Raises UsageError for an unknown kind,
-    ConfigError for an unknown dtype, FormatError where the source is damaged or the target's logits differ,
-    StorageError where the target is taken or cannot be written.
+    ConfigError for an unknown dtype or one that the format does not have, FormatError where the source is damaged, the
+    format cannot say what the model computes or the target's logits differ, StorageError where the target is taken or
+    cannot be written.
     """
     if kind not in KINDS:
         raise UsageError(unknown_setting(f"export kind {kind}", [f"export kind {known}" for known in KINDS]))
-    precision = None if dtype is None else precision_named(dtype)
-    return _convert(KINDS["huggingface"], locate(source), kind, Path(target), overwrite, precision)
+    precision, only = None if dtype is None else precision_named(dtype), KINDS[kind].precision
+    if only is not None and precision not in (None, only):
+        raise ConfigError(
+            f"--to {kind} always writes {str(only).removeprefix('torch.')}, so dtype={dtype!r} is not one"
+        )
+    return _convert("huggingface", locate(source), kind, Path(target), overwrite, precision or only)
 
 
 def import_model(source: str | Path, target: str | Path, *, overwrite: bool = False) -> Conversion:
     """Write a model of any format that is known by its files as a model folder of ours. Raises as `export_model`."""
-    source = locate(source)
+    source = Path(source) if Path(source).is_file() else locate(source)
     for kind, reader in KINDS.items():
         if reader.recognise(source):
-            return _convert(reader, source, kind, Path(target), overwrite, None)
+            return _convert(kind, source, "huggingface", Path(target), overwrite, None)
     raise FormatError(
-        f"{source} holds no model of a known format\nKnown are: {', '.join(KINDS)}. A folder needs its {CONFIG}."
+        f"{source} holds no model of a known format\nKnown are: {', '.join(KINDS)}. A folder needs its {CONFIG}, a "
+        "checkpoint or a ckpt.pt."
     )
 
 
 def _convert(
-    reader: Kind, source: Path, kind: str, target: Path, overwrite: bool, precision: torch.dtype | None
+    origin: str, source: Path, kind: str, target: Path, overwrite: bool, precision: torch.dtype | None
 ) -> Conversion:
-    check_target(target, overwrite)
+    writer = KINDS[kind]
+    writer.check_target(target, overwrite)
     if os.path.realpath(source) == os.path.realpath(target):
         raise UsageError(f"source and target are the same folder, {source}\nName another target.")
-    contents = reader.read(source)
+    contents = KINDS[origin].read(source)
     dtype = next(contents.model.parameters()).dtype
+    if precision is not None and torch.promote_types(dtype, precision) is precision:
+        contents.model.to(precision)  # exact, so that what is computed in it is what the target is to compute
     ids = _ids(contents.model)
     expected = _logits(contents.model, ids)
     parameters = contents.model.config.n_parameters()
@@ -111,10 +116,12 @@ def _convert(
         contents.model.to(precision)
     tolerance = max(_TOLERANCES[dtype], _TOLERANCES[precision or dtype])
     with new_folder(target, overwrite=overwrite) as folder:
-        KINDS[kind].write(contents, folder)
+        writer.write(contents, folder)
         del contents  # two models at once would be twice the memory
-        differences = [("headway", _logits(KINDS[kind].read(folder).model, ids))]
-        foreign = KINDS[kind].foreign_logits(folder, ids)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what was just written there is nothing to warn
+            differences = [("headway", _logits(writer.read(folder).model, ids))]
+        foreign = writer.foreign_logits(folder, ids)
         if foreign is not None:
             differences.append(foreign)
         largest = max(float((logits - expected).abs().max()) for _, logits in differences)
@@ -128,7 +135,7 @@ def _convert(
     return Conversion(
         source=str(source),
         target=str(target),
-        kind=kind,
+        kind=kind if origin == "huggingface" else origin,
         parameters=parameters,
         largest_difference=largest,
         checked_with=", ".join(name for name, _ in differences),
@@ -197,6 +204,19 @@ KINDS: dict[str, Kind] = {
         read=_read_huggingface,
         write=_write_huggingface,
         foreign_logits=_transformers_logits,
+    ),
+    "tensorflow": Kind(
+        recognise=gpt2_tensorflow.recognise,
+        read=gpt2_tensorflow.read,
+        write=gpt2_tensorflow.write,
+        check_target=gpt2_tensorflow.check_target,
+        precision=gpt2_tensorflow.PRECISION,
+    ),
+    "nanogpt": Kind(
+        recognise=nanogpt.recognise,
+        read=nanogpt.read,
+        write=nanogpt.write,
+        check_target=nanogpt.check_target,
     ),
 }
 """The formats a model can leave in or come from; another format is another row."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 
 import numpy
+from numpy.typing import NDArray
 
 Buffer = bytes | bytearray | memoryview
 
@@ -53,7 +54,7 @@ def _advance(piece: memoryview, register: int) -> int:
     return register
 
 
-def _fold(values: numpy.ndarray) -> numpy.ndarray:
+def _fold(values: NDArray[numpy.uint8]) -> NDArray[numpy.uint8]:
     """The last bytes, into which all before them have been folded; `values` is used up.
 
     A term of the multiple lower by n powers of x lies n bits further on; whole strides keep bits in their places.

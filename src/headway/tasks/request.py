@@ -1,5 +1,6 @@
 """What one call of a writer asks for, checked before any work is done."""
 
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,8 @@ class Request:
             _at_least("logprobs", self.logprobs, 0)
         if self.search is not None:
             self._check_search(self.search)
+            if not math.isfinite(self.search.length_penalty):
+                raise UsageError(f"length_penalty must be a finite number, but got {self.search.length_penalty}")
 
     def _check_search(self, search: Search) -> None:
         _at_least("beam", search.width, 1)

@@ -174,6 +174,8 @@ class Writer:
             search=None if beam is None else Search(width=beam, length_penalty=length_penalty),
             echo=echo,
         )
+        if beam is None and length_penalty != 1.0:
+            raise UsageError("length_penalty is of a beam search alone\nSay beam too, or leave it out.")
         if beam is not None and temperature is not None:
             raise UsageError("beam excludes temperature: a beam search draws nothing\nLeave out one of the two.")
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)

@@ -28,12 +28,13 @@ _NAME = re.compile(r"step-(\d+)")
 class RunState:
     """Everything a run is, beside weights and optimiser: the data order and the dropout follow from the step alone.
 
-    seconds: of work, over all resumes. evaluations: done so far. best: the lowest validation loss, at best_step.
-    finished: the budget is spent and nothing is left to do.
+    seconds: of work, over all resumes; prepared: those of them before the first step. evaluations: done so far. best:
+    the lowest validation loss, at best_step. finished: the budget is spent and nothing is left to do.
     """
 
     step: int = 0
     seconds: float = 0.0
+    prepared: float = 0.0
     evaluations: int = 0
     best: float | None = None
     best_bits_per_byte: float | None = None
@@ -44,7 +45,10 @@ class RunState:
 def save_checkpoint(
     training: Path, state: RunState, model: nn.Module, optimizer: torch.optim.Optimizer, *, keep: int
 ) -> None:
-    """Write training/step-N and let go of all but the newest `keep`. Raises StorageError, the older ones intact."""
+    """Write training/step-N and let go of all but the newest `keep`. Raises StorageError, the older ones intact.
+
+    Those of later steps go too: the run went on from an earlier one because they are damaged.
+    """
     with new_folder(training / f"step-{state.step}", overwrite=True) as folder:
         weights = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
         save_file(weights, folder / "model.safetensors")
@@ -52,7 +56,9 @@ def save_checkpoint(
         save_file(tensors, folder / "optimizer.safetensors")
         (folder / "state.json").write_text(json.dumps(to_dict(state), indent=1), encoding="utf-8")
         write_manifest(folder)
-    for step, folder in _checkpoints(training)[keep:]:
+    found = _checkpoints(training)
+    later = [(step, folder) for step, folder in found if step > state.step]
+    for step, folder in later + found[len(later) :][keep:]:
         _log.debug("checkpoint of step %d removed", step)
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -22,6 +22,9 @@ _LADDER = ((64, 2), (96, 3), (128, 4), (192, 4), (256, 6), (384, 6), (512, 8), (
 # Arithmetic a training run gets out of the hardware, FLOP/s, to the order of magnitude: for choosing a size only.
 _ARITHMETIC = {"cpu": 5e10, "cuda": 5e13}
 
+# Tokens a step reads where the batch is not given.
+_TOKENS_PER_STEP = {"cpu": 4096, "cuda": 65536}
+
 # Tokens to read for each parameter: about 20 makes best use of a budget (Hoffmann et al. 2022, section 3).
 _TOKENS_PER_PARAMETER = 20
 
@@ -87,7 +90,7 @@ def _tokens_in_budget(budget: BudgetSettings, facts: TextFacts, device: str) -> 
     if budget.tokens is not None:
         return budget.tokens
     if budget.steps is not None:
-        return budget.steps * 4096
+        return budget.steps * _TOKENS_PER_STEP[device]
     assert budget.epochs is not None
     return budget.epochs * facts.training_tokens
 
@@ -129,11 +132,11 @@ def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, devi
 
 
 def _heads(width: Any) -> int:
-    """Heads 64 wide where that divides the width, else 32, else the widest that does."""
+    """Heads 64 wide where that divides the width, else 32, else the widest from 63 to 8 that does, else one head."""
     if not isinstance(width, int) or width < 1:
         raise ConfigError(f"model.width must be a whole number above 0, but got {width!r}")
-    head = next((size for size in (64, 32, 48, 16, 8, 4, 2, 1) if width % size == 0 and width // size > 1), 1)
-    return width // head
+    fitting = (size for size in (64, 32, *range(63, 7, -1)) if width % size == 0 and width > size)
+    return width // next(fitting, width)
 
 
 def _choose_dropout(model: dict[str, Any], recipe: Recipe, facts: TextFacts, device: str) -> dict[str, Any]:
@@ -160,9 +163,8 @@ def _window(context: int, facts: TextFacts, shortened: bool) -> int:
 
 
 def _batch_size(window: int, facts: TextFacts, device: str, accumulation: int) -> int:
-    """Rows for 4,096 tokens a step (65,536 on a GPU), or the whole of a smaller text."""
-    wanted = 4096 if device == "cpu" else 65536
-    rows = max(1, min(wanted, facts.training_tokens) // window)
+    """Rows for the tokens of a step, or for an eighth of a small text: more steps teach more than larger ones."""
+    rows = max(1, min(_TOKENS_PER_STEP[device], facts.training_tokens // 8) // window)
     return max(accumulation, rows - rows % accumulation)
 
 

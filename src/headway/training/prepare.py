@@ -13,10 +13,10 @@ import torch
 
 from headway.corpus.documents import Documents, corpus_bytes, fingerprint, read_documents
 from headway.corpus.shards import ShardSettings, TokenShards, write_shards
-from headway.errors import DataError, FormatError
+from headway.errors import ConfigError, DataError, FormatError
 from headway.formats.folder import Model, load, write_folder
 from headway.models.registry import family, family_of
-from headway.settings import to_dict
+from headway.settings import to_dict, unknown_setting
 from headway.storage import new_folder
 from headway.text.byte_level_training import train_byte_level, vocabulary_size
 from headway.text.tokenizer import Tokenizer
@@ -44,17 +44,19 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
     Raises DataError for text that cannot be read or trained on, ConfigError for settings that do not fit it and
     StorageError where the folder cannot be written; then nothing is left behind.
     """
+    _check_names(recipe)
     print_of_data = data_fingerprint(recipe.data)
-    start_model, tokenizer = _start(recipe, reporter)
+    documents = read_documents(recipe.data.path, text_field=recipe.data.text_field)
     with new_folder(output) as folder:
         training = folder / "training"
         training.mkdir()
+        start_model, tokenizer = _start(recipe, documents, reporter)
         shards = write_shards(
             training / DATA,
-            _documents(recipe.data.path, recipe.data),
+            documents,
             tokenizer,
             ShardSettings(validation_share=recipe.data.validation_share, seed=recipe.train.seed),
-            validation=None if recipe.data.validation is None else _documents(recipe.data.validation, recipe.data),
+            validation=_validation(recipe.data),
         )
         reporter.note(_division(shards, recipe.data.path))
         facts = TextFacts(training_tokens=shards.split("train").tokens, vocabulary=tokenizer.size)
@@ -70,7 +72,8 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
         (training / RECIPE).write_text(to_toml(complete), encoding="utf-8")
         record = RunRecord(data_fingerprint=print_of_data, facts=facts)
         (training / RUN).write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
-        save_checkpoint(training, RunState(seconds=time.monotonic() - began), model, optimizer, keep=1)
+        seconds = time.monotonic() - began
+        save_checkpoint(training, RunState(seconds=seconds, prepared=seconds), model, optimizer, keep=1)
 
 
 def data_fingerprint(data: DataSettings) -> str:
@@ -79,11 +82,19 @@ def data_fingerprint(data: DataSettings) -> str:
     return whole if data.validation is None else f"{whole}+{fingerprint(data.validation)}"
 
 
-def _documents(path: str, data: DataSettings) -> Documents:
-    return read_documents(path, text_field=data.text_field)
+def _check_names(recipe: Recipe) -> None:
+    """Raises ConfigError for an unknown setting of the model, before any text is read; values are checked with it."""
+    known = [f"model.{field.name}" for field in dataclasses.fields(family(recipe.model.get("family", "gpt2")).config)]
+    for name in recipe.model:
+        if name != "family" and f"model.{name}" not in known:
+            raise ConfigError(unknown_setting(f"model.{name}", known))
 
 
-def _start(recipe: Recipe, reporter: Reporter) -> tuple[Model | None, Tokenizer]:
+def _validation(data: DataSettings) -> Documents | None:
+    return None if data.validation is None else read_documents(data.validation, text_field=data.text_field)
+
+
+def _start(recipe: Recipe, documents: Documents, reporter: Reporter) -> tuple[Model | None, Tokenizer]:
     """The model a run starts from, if it does, and the tokenizer it uses."""
     if recipe.start is not None:
         model, tokenizer = load(recipe.start, dtype=torch.float32)
@@ -98,9 +109,8 @@ def _start(recipe: Recipe, reporter: Reporter) -> tuple[Model | None, Tokenizer]
         return None, Tokenizer.load(recipe.tokenizer.folder)
     n_bytes = corpus_bytes(recipe.data.path, text_field=recipe.data.text_field)
     size = recipe.tokenizer.vocabulary or vocabulary_size(n_bytes)
-    texts = (document.text for document in _documents(recipe.data.path, recipe.data))
-    tokenizer = train_byte_level(texts, size)
-    reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {n_bytes / 1e6:.1f} MB of text")
+    tokenizer = train_byte_level((document.text for document in documents), size)
+    reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {n_bytes:,} bytes of text")
     return None, tokenizer
 
 
@@ -133,7 +143,7 @@ def _division(shards: TokenShards, path: str) -> str:
 
 def card(recipe: Recipe, state: RunState | None) -> str:
     """The model card: what it is, what it read, how well it does; `state` is None before the run has ended."""
-    name, text = Path(recipe.output).name, Path(recipe.data.path).name
+    name, text = Path(recipe.output).resolve().name, Path(recipe.data.path).resolve().name
     parameters = model_config(recipe.model).n_parameters()
     lines = [
         f"# {name}",

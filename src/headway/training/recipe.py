@@ -4,6 +4,7 @@ What is None here is chosen from the data, the budget and the kind of hardware (
 begins; the recipe saved in the model folder has every choice filled in, and training it again gives the same model.
 """
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -57,8 +58,8 @@ class TrainSettings:
     the budget in which the rate rises. clip: the largest gradient norm. precision: "float32", or "bfloat16" for
     products in half the width. compile: run the model through torch.compile, which needs a C++ compiler and half a
     minute, and then steps faster. evaluations: how many times the validation text is measured over the budget, each on
-    at most validation_tokens tokens. save_every: steps between checkpoints; None: every 60 seconds. keep: how many
-    checkpoints stay. sample_tokens: the length of the sample written at each evaluation, 0: none.
+    windows of about validation_tokens tokens spread over it. save_every: steps between checkpoints; None: every 60
+    seconds. keep: how many checkpoints stay. sample_tokens: the length of the sample written at each evaluation.
     """
 
     seed: int = 0
@@ -133,8 +134,8 @@ class BudgetSettings:
     def __post_init__(self) -> None:
         given = {name: value for name, value in to_dict(self).items() if value is not None}
         for name, value in given.items():
-            if not value > 0:
-                raise ConfigError(f"--{name} must be above 0, but got {value}; leave it out for 10 minutes")
+            if not 0 < value < math.inf:
+                raise ConfigError(f"--{name} must be above 0 and finite, but got {value}; leave it out for 10 minutes")
         if len(given) != 1:
             got = ", ".join(f"{name}={value}" for name, value in given.items()) or "none"
             raise ConfigError(f"a budget is exactly one of minutes, steps, tokens, epochs, but got {got}")

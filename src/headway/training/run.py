@@ -5,6 +5,7 @@ The same recipe on the same text in the same folder goes on where it stopped; an
 
 import dataclasses
 import json
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from headway.corpus.batches import TokenBatches
 from headway.corpus.shards import TokenShards
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
-from headway.errors import DependencyError, FormatError, StorageError, TrainingError
+from headway.errors import ConfigError, DependencyError, FormatError, StorageError, TrainingError
 from headway.formats.folder import CARD, replace_weights
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
@@ -36,6 +37,7 @@ from headway.training.trainer import Outlets, Trainer
 _COMPILERS = ("g++", "clang++")
 # Where a run reads and writes may change between resumes; the text itself is compared by content.
 _PLACES = {"output", "data.path", "data.validation"}
+_FOLDERS = {"start", "tokenizer.folder"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +75,25 @@ def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
     elif output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StorageError(f"{output} exists and holds no run to go on with; choose another folder with -o")
     else:
+        _check_output(recipe, output)
         prepare(recipe, output, reporter, began=began)
         began = time.monotonic()
     with only_writer(training):
         sweep(training)
         checkpoint, state = latest_checkpoint(training)
         begun_at, done = state.step, state.finished
+        complete = dataclasses.replace(_saved_recipe(training), output=recipe.output)
         if not done:
             if resumes:
                 reporter.note(f"goes on from step {state.step}")
-            complete = dataclasses.replace(_saved_recipe(training), output=recipe.output)
             state = _go_on(complete, checkpoint, state, reporter, began)
+            if state.step == 0:
+                reporter.note(
+                    "the minutes went by before the first step: nothing was learnt, the weights are those it began "
+                    "with; take another folder and more --minutes"
+                )
+        if (training / DATA).exists():  # not yet, or not wholly, by a run that was killed after its last step
+            _tidy(complete, state)
     return TrainResult(
         folder=str(output),
         steps=state.step,
@@ -94,6 +104,19 @@ def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
         resumed_from=begun_at if resumes else None,
         already_finished=done,
     )
+
+
+def _check_output(recipe: Recipe, output: Path) -> None:
+    """Raises ConfigError for a place where a new model folder would harm the run."""
+    place = output.resolve()
+    if place == Path.cwd():
+        raise ConfigError("the model needs a folder of its own, but got the current one; name another: -o my-model")
+    for text in filter(None, (recipe.data.path, recipe.data.validation)):
+        if place.is_relative_to(Path(text).resolve()):
+            raise ConfigError(
+                f"the model folder must lie outside the text, or it would be read as text, "
+                f"but got {output} inside {text}; choose another folder with -o"
+            )
 
 
 def _saved_recipe(training: Path) -> Recipe:
@@ -124,18 +147,19 @@ def _check_same_run(recipe: Recipe, training: Path) -> None:
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys to values, without None and without the places."""
+    """Dotted keys to values, without None and without the places; a folder however its path is written."""
     flat: dict[str, Any] = {}
     for key, value in without_none(table).items():
         if isinstance(value, dict):
             flat.update(_flat(value, f"{prefix}{key}."))
         elif f"{prefix}{key}" not in _PLACES:
-            flat[f"{prefix}{key}"] = value
+            is_path = f"{prefix}{key}" in _FOLDERS and os.path.exists(value)
+            flat[f"{prefix}{key}"] = os.path.realpath(value) if is_path else value
     return flat
 
 
 def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter, began: float) -> RunState:
-    """Train from a checkpoint to the end of the budget, then leave a tidy folder."""
+    """Train from a checkpoint to the end of the budget."""
     output, settings = Path(recipe.output), recipe.train
     training = output / "training"
     assert settings.device is not None and settings.window is not None and settings.batch_size is not None
@@ -157,11 +181,14 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
         keep_best=lambda model: replace_weights(output, model),  # type: ignore[arg-type]
         sample=lambda model: _sample(model, tokenizer, settings.sample_tokens, settings.seed),
     )
-    state = Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
-    text = card(recipe, state)
+    return Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
+
+
+def _tidy(recipe: Recipe, state: RunState) -> None:
+    """After the last step: the card says how the run ended, and the token shards go."""
+    output, text = Path(recipe.output), card(recipe, state)
     replace_file(output / CARD, lambda path: _write(path, text))
-    shutil.rmtree(training / DATA, ignore_errors=True)
-    return state
+    shutil.rmtree(output / "training" / DATA, ignore_errors=True)
 
 
 def _compile(model: nn.Module) -> None:
@@ -202,7 +229,7 @@ def _sample(model: nn.Module, tokenizer: Tokenizer, n_tokens: int, seed: int) ->
     start = tokenizer.end_of_text
     if n_tokens == 0 or start is None:
         return None
-    rows = Rows(model)  # type: ignore[arg-type]
+    rows = Rows(model, vocabulary=tokenizer.size)  # type: ignore[arg-type]
     rows.add(
         [start],
         Choice(temperature=0.8, top_k=40, seed=seed),

@@ -37,6 +37,13 @@ class Budget:
         assert self.settings.minutes is not None
         return seconds / (60 * self.settings.minutes)
 
+    def progress_of_steps(self, step: int, seconds: float, prepared: float) -> float:
+        """The same share without the first `prepared` seconds: preparing a large text must not use up the warm-up."""
+        if self.steps is not None:
+            return self.progress(step, seconds)
+        first = self.progress(0, prepared)
+        return (self.progress(step, seconds) - first) / (1.0 - first) if first < 1.0 else 1.0
+
     def seconds_left(self, step: int, seconds: float, seconds_per_step: float) -> float:
         """The time still to go, from the latest steps' pace."""
         if self.steps is not None:

@@ -24,6 +24,7 @@ from headway.training.report import Evaluation, Metrics, Progress, Reporter
 from headway.training.schedule import Budget, learning_rate
 
 _SAVE_SECONDS = 60.0
+_REPORT_SECONDS = 15.0  # steps of a large model are slow: a line at least so often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +65,15 @@ class Trainer:
         """
         self._began = began - state.seconds
         self._metrics = Metrics(self._outlets.training / "metrics.jsonl", up_to=state.step)
-        self._saved_at = time.monotonic()
+        self._saved_at = self._reported_at = time.monotonic()
         self._pace = _Pace()
+        self._evaluated_at: int | None = None
         with stop_requests() as request:
             while self._budget.progress(state.step, self._seconds(state)) < 1.0:
                 state = self._advance(state)
                 state = self._evaluate_if_due(state)
                 self._save_if_due(state, request)
-            if state.evaluations < self._settings.evaluations:
+            if self._evaluated_at != state.step:  # a budget in minutes can end between two evaluations
                 state = self._evaluate(state)
             state = replace(state, seconds=self._seconds(state), finished=True)
             self._save(state)
@@ -83,7 +85,8 @@ class Trainer:
     def _advance(self, state: RunState) -> RunState:
         """One optimiser step."""
         started = time.monotonic()
-        rate = learning_rate(self._settings, self._budget.progress(state.step, self._seconds(state)))
+        progress = self._budget.progress_of_steps(state.step, self._seconds(state), state.prepared)
+        rate = learning_rate(self._settings, progress)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed((self._settings.seed * 1_000_003 + state.step) % 2**63)
@@ -109,7 +112,7 @@ class Trainer:
         self._optimizer.step()
         self._pace.add(time.monotonic() - started)
         state = replace(state, step=state.step + 1, seconds=self._seconds(state))
-        if state.step % self._settings.log_every == 0:
+        if state.step % self._settings.log_every == 0 or time.monotonic() - self._reported_at > _REPORT_SECONDS:
             self._report(state, mean, norm_value, rate)
         return state
 
@@ -127,6 +130,7 @@ class Trainer:
             seconds=state.seconds,
             seconds_left=self._budget.seconds_left(state.step, state.seconds, self._pace.seconds),
         )
+        self._reported_at = time.monotonic()
         self._metrics.add("progress", progress)
         self._outlets.reporter.progress(progress)
 
@@ -137,6 +141,7 @@ class Trainer:
     def _evaluate(self, state: RunState) -> RunState:
         """Measure the validation text, keep the weights if they are the best so far, write a sample."""
         self._model.eval()
+        self._evaluated_at = state.step
         total, count = 0.0, 0
         with torch.no_grad(), self._precision():
             for part in self._objective.validation():
