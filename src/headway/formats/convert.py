@@ -4,6 +4,7 @@ The model is written, opened again, and given the same random ids as the source:
 sets of logits is what is reported. A target that differs too much is not kept.
 """
 
+import copy
 import importlib
 import importlib.util
 import os
@@ -34,8 +35,10 @@ from headway.formats.reading import inside, present
 from headway.settings import unknown_setting
 from headway.storage import new_folder
 
-# Rounding alone, for logits of the usual size: 1e-4 in float32; the half precisions keep 11 and 8 bits.
-_TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
+# For logits of the usual size, computed in float32 at least: what the order of sums may change, and what rounded weights
+# may (the half precisions keep 11 and 8 bits).
+_ROUNDING = 1e-4
+_TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 _LARGEST_CARD = 1 << 20
 
 
@@ -107,14 +110,13 @@ def _convert(
         raise UsageError(f"source and target are the same folder, {source}\nName another target.")
     contents = KINDS[origin].read(source)
     dtype = next(contents.model.parameters()).dtype
-    if precision is not None and torch.promote_types(dtype, precision) is precision:
-        contents.model.to(precision)  # exact, so that what is computed in it is what the target is to compute
     ids = _ids(contents.model)
     expected = _logits(contents.model, ids)
     parameters = contents.model.config.n_parameters()
     if precision is not None:
         contents.model.to(precision)
-    tolerance = max(_TOLERANCES[dtype], _TOLERANCES[precision or dtype])
+    narrows = precision is not None and torch.promote_types(dtype, precision) is not precision
+    tolerance = _TOLERANCES[precision] if precision is not None and narrows else _ROUNDING
     with new_folder(target, overwrite=overwrite) as folder:
         writer.write(contents, folder)
         del contents  # two models at once would be twice the memory
@@ -149,6 +151,10 @@ def _ids(model: Model) -> Tensor:
 
 
 def _logits(model: Model, ids: Tensor) -> Tensor:
+    """The logits in float32 at least, so that a half precision's own arithmetic does not hide a wrong weight."""
+    dtype = next(model.parameters()).dtype
+    if torch.promote_types(dtype, torch.float32) is not dtype:
+        model = copy.deepcopy(model).float()
     with torch.no_grad():
         return model(ids).double()  # type: ignore[no-any-return]
 
@@ -189,8 +195,9 @@ def _transformers_logits(folder: Path, ids: Tensor) -> tuple[str, Tensor] | None
     chatter.disable_progress_bar()
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")
+        model = model.to(torch.promote_types(model.dtype, torch.float32)).eval()
         with torch.no_grad():
-            logits = model.eval()(ids).logits.double()
+            logits = model(ids).logits.double()
     finally:
         chatter.set_verbosity(level)
         if bar:
