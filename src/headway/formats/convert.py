@@ -35,8 +35,8 @@ from headway.formats.reading import inside, present
 from headway.settings import unknown_setting
 from headway.storage import new_folder
 
-# For logits of the usual size, computed in float32 at least: what the order of sums may change, and what rounded weights
-# may (the half precisions keep 11 and 8 bits).
+# For logits of the usual size, computed in float32 at least: what the order of sums may change, and what weights
+# rounded to so few bits may (the half precisions keep 11 and 8).
 _ROUNDING = 1e-4
 _TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 _LARGEST_CARD = 1 << 20
