@@ -292,12 +292,12 @@ def test_missing_files_and_taken_targets_are_named(tmp_path: Path, make_model: M
     with pytest.raises(FormatError, match="has no hparams.json"):
         import_model(folder, tmp_path / "ours")
     save(make_model(config=CONFIG), None, tmp_path / "model")
-    with pytest.raises(StorageError, match="lacks hparams.json"):
+    with pytest.raises(StorageError, match="holds no hparams.json"):
         export_model(tmp_path / "model", "tensorflow", folder, overwrite=True)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/diary.txt").write_text("mine")
+    (tmp_path / "mine/holds no hparams.json").write_text("mine")
     for kind in ("tensorflow", "nanogpt"):
-        with pytest.raises(StorageError, match="diary.txt"):
+        with pytest.raises(StorageError, match="holds no hparams.json"):
             export_model(tmp_path / "model", kind, tmp_path / "mine", overwrite=True)
     with pytest.raises(UsageError, match="export kind"):
         export_model(tmp_path / "model", "tensorflo", tmp_path / "other")

@@ -320,7 +320,7 @@ def test_targets_and_links_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Give the folder's name"):
         export_model(tmp_path / "ours", "nanogpt", tmp_path / "new.pt")
     export_model(tmp_path / "ours", "nanogpt", folder, overwrite=True)
-    with pytest.raises(StorageError, match="lacks ckpt.pt|holds"):
+    with pytest.raises(StorageError, match="holds"):
         export_model(tmp_path / "ours", "nanogpt", tmp_path / "ours", overwrite=True)
     (folder / "ckpt.pt").rename(tmp_path / "moved.pt")
     (folder / "ckpt.pt").symlink_to(tmp_path / "moved.pt")

@@ -1,7 +1,5 @@
 """What a format carries beside our model folders, and what reading and writing another program's files share."""
 
-import fnmatch
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from headway.errors import ConfigError, FormatError, ResourceError, StorageError
+from headway.errors import ConfigError, FormatError, ResourceError
 from headway.formats.folder import CONFIG, Model
 from headway.formats.layout import Layout
 from headway.formats.reading import inside, present
@@ -23,7 +21,6 @@ from headway.formats.weights import (
     stored_precision,
 )
 from headway.models.gpt2 import GPT2, GPT2Config
-from headway.storage import require_free, sweep
 from headway.text.loading import UnknownTokenizer, load_from_folder
 from headway.text.tokenizer import Tokenizer
 
@@ -121,19 +118,3 @@ def read_tokenizer(folder: Path, names: tuple[str, ...]) -> Tokenizer | None:
     except UnknownTokenizer as error:
         warnings.warn(f"the model is opened without a tokenizer: {error}", stacklevel=2)
         return None
-
-
-def check_replaceable(path: Path, overwrite: bool, parts: tuple[str, ...]) -> None:
-    """Raises StorageError where a folder may not be written to `path`: taken, or not made of these parts alone.
-
-    parts: patterns of file names, of which the first must be there in a folder that is to be overwritten.
-    """
-    sweep(path)
-    require_free(path, overwrite=overwrite)
-    names = sorted(os.listdir(path)) if path.is_dir() else []
-    strange = [name for name in names if not any(fnmatch.fnmatchcase(name, part) for part in parts)]
-    if strange or (names and parts[0] not in names):
-        problem = f"holds {', '.join(strange[:3])}" if strange else f"lacks {parts[0]}"
-        raise StorageError(
-            f"{path} {problem}, so it is not such a model's folder and is not overwritten\nChoose another folder."
-        )

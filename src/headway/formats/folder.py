@@ -163,14 +163,22 @@ def read_generation(folder: str | Path) -> dict[str, Any]:
 
 def check_target(path: Path, overwrite: bool) -> None:
     """Raises StorageError where a model folder may not be written to `path`: taken, or no model's folder."""
+    check_replaceable(path, overwrite, _PARTS)
+
+
+def check_replaceable(path: Path, overwrite: bool, parts: tuple[str, ...]) -> None:
+    """Raises StorageError where a folder may not be written to `path`: taken, or not made of these parts alone.
+
+    parts: patterns of file names, of which the first must be there in a folder that is to be overwritten.
+    """
     sweep(path)
     require_free(path, overwrite=overwrite)
     names = sorted(os.listdir(path)) if path.is_dir() else []
-    if names and CONFIG not in names:
+    if names and parts[0] not in names:
         raise StorageError(
-            f"{path} holds no {CONFIG}, so it is no model's folder and is not overwritten\nChoose another folder."
+            f"{path} holds no {parts[0]}, so it is no model's folder and is not overwritten\nChoose another folder."
         )
-    strange = [name for name in names if not any(fnmatch.fnmatchcase(name, part) for part in _PARTS)]
+    strange = [name for name in names if not any(fnmatch.fnmatchcase(name, part) for part in parts)]
     if strange:
         raise StorageError(
             f"{path} holds {', '.join(strange[:3])}, which is no part of a model, so it is not overwritten\n"

@@ -21,13 +21,13 @@ from headway.formats import gpt2
 from headway.formats.contents import (
     TOKENIZER_FILES,
     Contents,
-    check_replaceable,
     counts,
     described,
     read_model,
     read_tokenizer,
     require_settings,
 )
+from headway.formats.folder import check_replaceable
 from headway.formats.layout import TensorName
 from headway.formats.reading import inside, present, read_json
 from headway.formats.safetensors_file import Writing

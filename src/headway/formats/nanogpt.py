@@ -22,14 +22,13 @@ from headway.formats import gpt2
 from headway.formats.contents import (
     TOKENIZER_FILES,
     Contents,
-    check_replaceable,
     counts,
     described,
     read_model,
     read_tokenizer,
     require_settings,
 )
-from headway.formats.folder import Model
+from headway.formats.folder import Model, check_replaceable
 from headway.formats.layout import StoredTensor, TensorName
 from headway.formats.reading import inside, present
 from headway.formats.safetensors_file import check_finite
