@@ -295,9 +295,9 @@ def test_missing_files_and_taken_targets_are_named(tmp_path: Path, make_model: M
     with pytest.raises(StorageError, match="holds no hparams.json"):
         export_model(tmp_path / "model", "tensorflow", folder, overwrite=True)
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/holds no hparams.json").write_text("mine")
+    (tmp_path / "mine/diary.txt").write_text("mine")
     for kind in ("tensorflow", "nanogpt"):
-        with pytest.raises(StorageError, match="holds no hparams.json"):
+        with pytest.raises(StorageError, match="no model's folder and is not overwritten"):
             export_model(tmp_path / "model", kind, tmp_path / "mine", overwrite=True)
     with pytest.raises(UsageError, match="export kind"):
         export_model(tmp_path / "model", "tensorflo", tmp_path / "other")
