@@ -9,9 +9,9 @@ from headway.cli.prompt import DEFAULT_MODEL
 from headway.cli.write import print_pieces
 
 PROMPTS = (
-    "Once upon a time",
+    "He said to them,",
+    "It was a fine",
     "The people of the United States",
-    "It was a dark and stormy night, and the captain",
 )
 TOKENS = 60
 SEED = 1
