@@ -1,6 +1,6 @@
 """Megabytes of text a second through each way of encoding, the same vocabulary and the same ids for all.
 
-One command: `python benchmarks/tokenizer.py` (made-up English-like text), or with a file or a folder of .txt and .md;
+One command: `python benchmarks/tokenizer.py` (made-up English-like text), or with a file or folder that training reads;
 `--vocabulary FOLDER`, `--megabytes 20`, `--repeats 5` and `--train 4096` change it. The best of the repeats is printed.
 """
 
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headway.corpus.documents import read_documents
 from headway.text.byte_level import ByteLevelTokenizer
 from headway.text.byte_level_training import train_byte_level
 from headway.text.loading import load
@@ -37,16 +38,13 @@ def made_up(n_bytes: int) -> list[str]:
 
 
 def read(path: Path, n_bytes: int) -> list[str]:
-    """The documents of a file or folder, up to so many bytes; a document is what stands between blank lines, by 20."""
-    files = sorted(file for file in path.rglob("*") if file.suffix in (".txt", ".md")) if path.is_dir() else [path]
+    """The documents of a file or folder, as training reads them, up to so many bytes."""
     documents: list[str] = []
-    for file in files:
-        blocks = file.read_text(encoding="utf-8").split("\n\n")
-        for start in range(0, len(blocks), 20):
-            documents.append("\n\n".join(blocks[start : start + 20]))
-            n_bytes -= len(documents[-1].encode())
-            if n_bytes <= 0:
-                return documents
+    for document in read_documents(path):
+        documents.append(document.text)
+        n_bytes -= len(document.text.encode())
+        if n_bytes <= 0:
+            break
     return documents
 
 
