@@ -54,28 +54,41 @@ class TrainSettings:
 
     batch_size: rows of one step, over all accumulation; accumulation: how many parts a step is computed in, without
     changing the gradient. window: tokens of a row; None: the model's context, less where text or machine ask for it.
-    learning_rate: the highest; final_share: the last one's share of it. warm_up: the share of
-    the budget in which the rate rises. clip: the largest gradient norm. precision: "float32", or "bfloat16" for
+    optimizer: "adamw", or "muon" for the layers' matrices with AdamW for the rest. learning_rate: the highest;
+    final_share: the last one's share of it. schedule: "cosine", or "wsd" (warm-up, stable, decay), which holds the rate
+    until the last cool_down of the budget. warm_up: the share of the budget in which the rate rises. clip: the largest
+    gradient norm. spike_deviations: a step whose loss or gradient norm is so many standard deviations above its recent
+    mean updates nothing; 0: every step counts. patience: stop after so many evaluations without a better one; 0:
+    never. layer_decay: the rate of each layer is so much of the one above it; freeze: how many layers, counted from the
+    embedding, which freezes with the first of them, keep their weights. precision: "float32", or "bfloat16" for
     products in half the width. compile: run the model through torch.compile, which needs a C++ compiler and half a
     minute, and then steps faster. evaluations: how many times the validation text is measured over the budget, each on
     windows of about validation_tokens tokens spread over it. save_every: steps between checkpoints; None: every 60
     seconds. keep: how many checkpoints stay. sample_tokens: the length of the sample written at each evaluation.
+    What is None is chosen by the text, the budget and the kind of hardware.
     """
 
     seed: int = 0
     batch_size: int | None = None
     window: int | None = None
     accumulation: int = 1
+    optimizer: Literal["adamw", "muon"] | None = None
     learning_rate: float | None = None
+    schedule: Literal["cosine", "wsd"] | None = None
     final_share: float = 0.1
     warm_up: float = 0.02
+    cool_down: float = 0.3
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
     clip: float = 1.0
+    spike_deviations: float = 6.0
+    patience: int | None = None
+    layer_decay: float = 1.0
+    freeze: int = 0
     device: Literal["cpu", "cuda"] | None = None
     precision: Literal["float32", "bfloat16"] | None = None
-    compile: bool = False
+    compile: bool | None = None
     evaluations: int = 10
     validation_tokens: int = 20_000
     save_every: int | None = None
@@ -104,6 +117,10 @@ class TrainSettings:
             ("weight_decay", 0.0, 10.0),
             ("beta1", 0.0, 0.99999),
             ("beta2", 0.0, 0.99999),
+            ("cool_down", 0.0, 1.0),
+            ("spike_deviations", 0.0, 1e6),
+            ("layer_decay", 0.01, 1.0),
+            ("freeze", 0, 2**10),
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"train.{name} must be in {low}..{high}, but got {getattr(self, name)}")
@@ -111,15 +128,39 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not 0.0 < value < 1e6:
                 raise ConfigError(f"train.{name} must be above 0, but got {value}")
-        if not 0 <= self.seed < 2**63 or self.sample_tokens < 0:
-            raise ConfigError(
-                f"train.seed and train.sample_tokens must not be negative, but got {self.seed}, {self.sample_tokens}"
-            )
+        for name in ("seed", "sample_tokens", "patience"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 2**63:
+                raise ConfigError(f"train.{name} must not be negative, but got {value}")
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ConfigError(
                 f"train.batch_size must be a multiple of train.accumulation, "
                 f"but got batch_size={self.batch_size}, accumulation={self.accumulation}"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """Low-rank adapters (LoRA, Hu et al. 2021): the model's own weights stay, small products beside them learn.
+
+    rank: the inner width of each product; alpha: it is scaled by alpha / rank, None: 2 * rank. dropout: on an adapter's
+    input. targets: the layers' matrices that get one, by their names in the model.
+    """
+
+    rank: int
+    alpha: float | None = None
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("attention.qkv", "attention.output", "feed_forward.expand", "feed_forward.contract")
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rank <= 2**12:
+            raise ConfigError(f"adapter.rank must be in 1..4096, but got {self.rank}")
+        if self.alpha is not None and not 0.0 < self.alpha < 1e6:
+            raise ConfigError(f"adapter.alpha must be above 0, but got {self.alpha}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"adapter.dropout must be in 0..1 (1 excluded), but got {self.dropout}")
+        if not self.targets:
+            raise ConfigError("adapter.targets must name one matrix at least, for instance attention.qkv")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +187,7 @@ class Recipe:
     """One run. `model`: the family's own settings by name, with `family` beside them; what is left out is chosen.
 
     start: a model folder or bundled name whose weights and tokenizer the run begins with; None: from nothing.
-    output: the model folder the run writes.
+    adapter: train low-rank adapters on the start model instead of its weights. output: the model folder the run writes.
     """
 
     data: DataSettings
@@ -154,12 +195,15 @@ class Recipe:
     start: str | None = None
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: Mapping[str, Any] = field(default_factory=dict)
+    adapter: AdapterSettings | None = None
     train: TrainSettings = TrainSettings()
     budget: BudgetSettings = BudgetSettings(minutes=10.0)
 
     def __post_init__(self) -> None:
         if self.start is not None and self.tokenizer != TokenizerSettings():
             raise ConfigError("a run that starts from a model keeps its tokenizer: leave out [tokenizer], or --from")
+        if self.adapter is not None and self.start is None:
+            raise ConfigError("adapters are trained beside a model's own weights: name that model with --from")
 
 
 def recipe_from(
