@@ -62,3 +62,39 @@ def test_settings_that_contradict_are_refused():
 def test_heads_are_never_a_few_numbers_wide(width, n_heads):
     recipe, _ = filled(500_000, f"model.width={width}", steps=40)
     assert recipe.model["n_heads"] == n_heads
+
+
+def test_muon_is_chosen_where_a_step_reads_many_tokens_for_its_width():
+    def choice(*assignments):
+        return filled(5_000_000, *assignments, steps=400)[0].train.optimizer
+
+    assert choice("model.width=128") == choice("model.width=256") == "muon"
+    assert choice("model.width=128", "train.batch_size=2") == choice("model.width=768") == "adamw"
+    assert choice("model.width=128", "train.optimizer=adamw") == "adamw"
+
+
+def test_compiling_is_chosen_where_the_run_is_long_enough_to_pay_for_it():
+    assert filled(5_000_000, minutes=10.0)[0].train.compile and not filled(5_000_000, minutes=2.0)[0].train.compile
+    assert filled(5_000_000, steps=10**6)[0].train.compile and not filled(5_000_000, steps=10)[0].train.compile
+    assert not filled(5_000_000, "train.compile=false", minutes=10.0)[0].train.compile
+    assert any("compiled first" in reason for reason in filled(5_000_000, minutes=10.0)[1])
+
+
+def test_a_text_read_very_often_gets_patience_and_others_none():
+    recipe, reasons = filled(5_000, epochs=50.0)
+    assert recipe.train.patience and any("without a better one" in reason for reason in reasons)
+    assert filled(5_000_000, epochs=1.0)[0].train.patience == 0
+    assert filled(5_000, "train.patience=0", epochs=50.0)[0].train.patience == 0
+
+
+def test_tuning_a_model_takes_adamw_at_a_tenth_of_the_rate_and_adapters_ten_times_that():
+    facts = TextFacts(training_tokens=500_000, vocabulary=512)
+    start = filled(500_000, steps=40)[0].model
+
+    def rate(*assignments):
+        recipe = recipe_from("texts", "model", start="model", budget={"steps": 40}, assignments=assignments)
+        train = fill_in(recipe, facts, start)[0].train
+        assert train.optimizer == "adamw"
+        return train.learning_rate
+
+    assert rate("adapter.rank=4", "train.device=cpu") == pytest.approx(10 * rate("train.device=cpu"))

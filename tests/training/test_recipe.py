@@ -39,7 +39,7 @@ def test_the_shipped_recipes_are_sound(file):
         ("train.learning_rate=-1", "train.learning_rate must be above 0"),
         ("train.learning_rate=nan", "train.learning_rate must be above 0"),
         ("train.beta2=1.5", "train.beta2 must be in 0.0..0.99999"),
-        ("train.seed=-1", "train.seed and train.sample_tokens must not be negative"),
+        ("train.seed=-1", "train.seed must not be negative"),
         ("train.precision=half", "train.precision must be one of 'float32', 'bfloat16', but got 'half'"),
         ("model=3", "model must be a table of settings, but got 3"),
         ("data.validation_share=0.9", "data.validation_share must be above 0 and at most 0.5"),

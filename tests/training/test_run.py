@@ -11,7 +11,6 @@ import torch
 from headway.errors import (
     ConfigError,
     DataError,
-    DependencyError,
     FormatError,
     Interrupted,
     StorageError,
@@ -20,11 +19,21 @@ from headway.errors import (
 from headway.formats.folder import load, save
 from headway.models.gpt2 import GPT2
 from headway.storage import only_writer
-from headway.training import run
+from headway.training import run, trainer
 from headway.training.recipe import recipe_from, to_toml
 from headway.training.report import Silent
 from headway.training.run import train
 from headway.training.trainer import Trainer
+
+
+class Listener(Silent):
+    """Keeps what a run says."""
+
+    def __init__(self):
+        self.said = []
+
+    def note(self, text):
+        self.said.append(text)
 
 
 def weights_of(folder):
@@ -79,6 +88,49 @@ def test_an_interrupted_run_ends_bit_for_bit_as_one_that_never_stopped(recipe, t
     assert result.validation_loss == whole.validation_loss and result.best_step == whole.best_step
     assert weights_of(tmp_path / "stopped") == weights_of(tmp_path / "model")
     assert last_checkpoint(tmp_path / "stopped") == last_checkpoint(tmp_path / "model")
+
+
+@pytest.mark.parametrize("settings", [("train.optimizer=muon",), ("train.schedule=wsd", "train.layer_decay=0.7")])
+def test_every_optimiser_and_schedule_resumes_bit_for_bit(recipe, tmp_path, monkeypatch, settings):
+    train(recipe(*settings))
+    with monkeypatch.context() as patched:
+        stop_after(patched, 5)
+        with pytest.raises(Interrupted):
+            train(recipe(*settings, output="stopped"))
+    train(recipe(*settings, output="stopped"))
+    assert weights_of(tmp_path / "stopped") == weights_of(tmp_path / "model")
+    assert last_checkpoint(tmp_path / "stopped") == last_checkpoint(tmp_path / "model")
+
+
+def test_muon_and_adamw_train_different_models(recipe, tmp_path):
+    for name in ("muon", "adamw"):
+        train(recipe(f"train.optimizer={name}", output=name))
+    assert weights_of(tmp_path / "muon") != weights_of(tmp_path / "adamw")
+
+
+def test_a_spike_moves_no_weight_and_is_said(recipe, tmp_path, monkeypatch):
+    spiky = 4
+    monkeypatch.setattr(trainer, "stands_out", lambda value, recent, deviations: len(recent) == spiky)
+    listener = Listener()
+    train(recipe("train.save_every=1", "train.keep=20"), reporter=listener)
+    folders = [tmp_path / f"model/training/step-{step}/model.safetensors" for step in (4, 5, 6)]
+    before, spike, after = (hashlib.sha256(path.read_bytes()).hexdigest() for path in folders)
+    assert before == spike != after
+    assert (
+        [text for text in listener.said if "updates nothing" in text]
+        == [text for text in listener.said if text.startswith("step 5 updates nothing")]
+        != []
+    )
+
+
+def test_a_run_that_gets_no_better_stops_early_with_its_best_weights_and_is_finished(recipe, tmp_path):
+    worse = ("train.learning_rate=0.2", "train.patience=2", "train.evaluations=20", "train.optimizer=adamw")
+    listener = Listener()
+    result = train(recipe(*worse, steps=80), reporter=listener)
+    assert result.steps < 80 and result.best_step < result.steps
+    assert any("stops early" in text and f"step {result.best_step}" in text for text in listener.said)
+    assert train(recipe(*worse, steps=80)).already_finished
+    assert train(recipe(*worse, "train.patience=0", output="patient", steps=80)).steps == 80
 
 
 def test_the_same_recipe_and_seed_give_the_same_weights_and_another_seed_others(recipe, tmp_path):
@@ -283,10 +335,11 @@ def test_a_compiled_run_has_the_same_losses_within_rounding(recipe):
     assert compiled.validation_loss == pytest.approx(plain.validation_loss, abs=1e-3)
 
 
-def test_compiling_without_a_compiler_says_so(recipe, monkeypatch):
+def test_without_a_compiler_a_run_that_wants_one_warns_and_goes_on(recipe, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(DependencyError, match="needs a C.. compiler.*leave train.compile out"):
-        train(recipe("train.compile=true"))
+    listener = Listener()
+    assert train(recipe("train.compile=true", steps=2), reporter=listener).steps == 2
+    assert any("needs a C++ compiler" in text and "slower" in text for text in listener.said)
 
 
 def test_the_recipe_of_a_run_is_complete(recipe, tmp_path):
@@ -367,11 +420,6 @@ def test_samples_of_a_model_with_padded_vocabulary_stay_within_the_tokenizer(rec
 
 
 def test_minutes_spent_before_the_first_step_are_said(recipe, tmp_path):
-    said = []
-
-    class Listener(Silent):
-        def note(self, text):
-            said.append(text)
-
-    assert train(recipe(minutes=1e-6), reporter=Listener()).steps == 0
-    assert any("nothing was learnt" in text for text in said)
+    listener = Listener()
+    assert train(recipe(minutes=1e-6), reporter=listener).steps == 0
+    assert any("nothing was learnt" in text for text in listener.said)

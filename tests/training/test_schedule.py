@@ -28,9 +28,9 @@ def test_a_long_preparation_does_not_use_up_the_warm_up():
     assert budget(minutes=2).progress_of_steps(0, 130.0, 130.0) == 1.0
 
 
-def test_the_time_left_comes_from_the_pace_or_the_clock():
-    assert budget(steps=13).seconds_left(3, 99.0, 0.5) == 5.0
-    assert budget(minutes=2).seconds_left(3, 99.0, 0.5) == 21.0
+def test_what_is_left_are_steps_or_seconds_of_the_clock():
+    assert budget(steps=13).steps_left(3) == 10 and budget(steps=13).steps_left(15) == 0
+    assert budget(minutes=2).steps_left(3) is None and budget(minutes=2).clock_left(99.0) == 21.0
 
 
 def test_the_rate_rises_in_the_warm_up_and_falls_by_half_a_cosine():
@@ -40,3 +40,11 @@ def test_the_rate_rises_in_the_warm_up_and_falls_by_half_a_cosine():
     assert learning_rate(settings, 0.6) == pytest.approx(0.8 * (0.25 + 0.75 * 0.5))
     assert learning_rate(settings, 1.0) == learning_rate(settings, 1.5) == pytest.approx(0.2)
     assert learning_rate(settings, 0.0) == pytest.approx(0.008)
+
+
+def test_warm_up_stable_decay_holds_the_rate_and_then_lets_it_fall():
+    settings = TrainSettings(learning_rate=0.8, schedule="wsd", warm_up=0.1, cool_down=0.25, final_share=0.0)
+    assert learning_rate(settings, 0.05) == pytest.approx(0.4)
+    assert learning_rate(settings, 0.1) == learning_rate(settings, 0.4) == learning_rate(settings, 0.75) == 0.8
+    assert learning_rate(settings, 0.75 + 0.25 / 4) == pytest.approx(0.4)  # 1 - sqrt(1/4)
+    assert learning_rate(settings, 1.0) == 0.0

@@ -16,6 +16,7 @@ from headway.nn.attention import SelfAttention
 from headway.nn.block import PreNormBlock
 from headway.nn.feed_forward import Activation, FeedForward
 from headway.nn.key_values import KeyValueShape, KeyValueState
+from headway.nn.linear import Linear
 from headway.nn.trace import Ablation, Trace, watch
 
 _LARGEST = {"vocabulary": 2**24, "context": 2**20, "width": 2**16, "n_layers": 2**10, "feed_forward": 2**18}
@@ -96,7 +97,7 @@ class GPT2(nn.Module):
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.blocks = nn.ModuleList(_block(config, layer) for layer in range(config.n_layers))
         self.final_norm = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.output = nn.Linear(config.width, config.vocabulary, bias=False)
+        self.output = Linear(config.width, config.vocabulary, bias=False)
         if config.tied:
             self.output.weight = self.token_embedding.weight
         if not self.token_embedding.weight.is_meta:
@@ -128,8 +129,8 @@ class GPT2(nn.Module):
         """How many tokens a row may hold."""
         return self.config.context
 
-    def forward(self, ids: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """ids (B, T) -> logits (B, T, V).
+    def forward(self, ids: Tensor, lengths: Tensor | None = None, *, hidden: bool = False) -> Tensor:
+        """ids (B, T) -> logits (B, T, V), or with `hidden` what the output matrix would read, (B, T, D).
 
         `lengths` is taken for the sake of the other families: right padding cannot reach an earlier position here.
         Raises ContextError where T is past the context.
@@ -140,7 +141,8 @@ class GPT2(nn.Module):
         x = self.embedding_dropout(self.token_embedding(ids) + self.position_embedding(positions))  # (B, T, D)
         for block in self.blocks:
             x = block(x, causal=True)
-        return self.output(self.final_norm(x))  # type: ignore[no-any-return]
+        x = self.final_norm(x)
+        return x if hidden else self.output(x)  # type: ignore[no-any-return]
 
     def start(
         self,
@@ -199,7 +201,9 @@ class GPT2(nn.Module):
             )
             if trace is not None:
                 trace.stream(f"layers.{layer}.residual", x)
-        if not every:
+        if not every and ids.shape[1] == 1:
+            x = x[:, 0]  # (B, 1, D) -> (B, D)
+        elif not every:
             last = (counts.to(x.device, torch.int64) - 1).clamp(min=0)
             x = x[torch.arange(x.shape[0], device=x.device), last]  # (B, T, D) -> (B, D)
         return self.output(self.final_norm(x)), extension.finish()

@@ -18,7 +18,7 @@ from torch import nn
 from headway.errors import ConfigError, FormatError
 from headway.settings import from_dict, to_dict
 from headway.storage import new_folder, verify_manifest, write_manifest
-from headway.training.optimizer import optimizer_tensors, restore_optimizer
+from headway.training.optimizer import Optimizers
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d+)")
@@ -29,7 +29,8 @@ class RunState:
     """Everything a run is, beside weights and optimiser: the data order and the dropout follow from the step alone.
 
     seconds: of work, over all resumes; prepared: those of them before the first step. evaluations: done so far. best:
-    the lowest validation loss, at best_step. finished: the budget is spent and nothing is left to do.
+    the lowest validation loss, at best_step; stale: evaluations since then. losses, norms: those of the latest steps,
+    which the guard against spikes compares with. finished: the budget is spent or the run stopped early.
     """
 
     step: int = 0
@@ -39,20 +40,21 @@ class RunState:
     best: float | None = None
     best_bits_per_byte: float | None = None
     best_step: int | None = None
+    stale: int = 0
+    losses: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
     finished: bool = False
 
 
-def save_checkpoint(
-    training: Path, state: RunState, model: nn.Module, optimizer: torch.optim.Optimizer, *, keep: int
-) -> None:
+def save_checkpoint(training: Path, state: RunState, model: nn.Module, optimizer: Optimizers, *, keep: int) -> None:
     """Write training/step-N and let go of all but the newest `keep`. Raises StorageError, the older ones intact.
 
     Those of later steps go too: the run went on from an earlier one because they are damaged.
     """
     with new_folder(training / f"step-{state.step}", overwrite=True) as folder:
-        weights = {name: parameter.detach().cpu().contiguous() for name, parameter in model.named_parameters()}
+        weights = {name: parameter.detach().cpu().contiguous() for name, parameter in _learning(model).items()}
         save_file(weights, folder / "model.safetensors")
-        tensors = {name: value.cpu().contiguous() for name, value in optimizer_tensors(model, optimizer).items()}
+        tensors = {name: value.cpu().contiguous() for name, value in optimizer.tensors(model).items()}
         save_file(tensors, folder / "optimizer.safetensors")
         (folder / "state.json").write_text(json.dumps(to_dict(state), indent=1), encoding="utf-8")
         write_manifest(folder)
@@ -81,16 +83,21 @@ def latest_checkpoint(training: Path) -> tuple[Path, RunState]:
     raise FormatError(f"{training} holds no whole checkpoint{damage}; train again into another folder")
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: Optimizers) -> None:
     """Put a checkpoint's weights and optimiser state back. Raises FormatError where they do not fit the model."""
     weights = load_file(folder / "model.safetensors")
-    parameters = dict(model.named_parameters())
+    parameters = _learning(model)
     if {name: value.shape for name, value in weights.items()} != {name: p.shape for name, p in parameters.items()}:
         raise FormatError(f"the weights of {folder} are not those of the model this run trains")
     with torch.no_grad():
         for name, value in weights.items():
             parameters[name].copy_(value)
-    restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
+    optimizer.restore(model, load_file(folder / "optimizer.safetensors"))
+
+
+def _learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    """What moves; the weights that do not lie in training/frozen once (training/layers.py)."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _checkpoints(training: Path) -> list[tuple[int, Path]]:

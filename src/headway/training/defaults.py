@@ -14,7 +14,7 @@ from headway.errors import ConfigError
 from headway.models.hardware import has_bfloat16
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict
-from headway.training.recipe import BudgetSettings, Recipe
+from headway.training.recipe import BudgetSettings, Recipe, TrainSettings
 
 # Width and layers of the models to choose from; heads are 32 to 64 wide.
 _LADDER = ((64, 2), (96, 3), (128, 4), (192, 4), (256, 6), (384, 6), (512, 8), (768, 12))
@@ -25,8 +25,26 @@ _ARITHMETIC = {"cpu": 5e10, "cuda": 5e13}
 # Tokens a step reads where the batch is not given.
 _TOKENS_PER_STEP = {"cpu": 4096, "cuda": 65536}
 
+# Work of a Muon update next to that of a step's products is about this many times the width over the step's tokens:
+# five Newton-Schulz steps of 2 (2 D^2 F + D^3) against 6 D F for each token, in a layer with F = 4 D. Above a quarter
+# AdamW's cheaper steps go further.
+_MUON_WORK = 4.0
+_MUON_SHARE = 0.25
+
+# Seconds of work from which half a minute of compiling comes back.
+_COMPILING_PAYS = 240.0
+
+# Passes over a text from which a model learns it by heart.
+_OFTEN = 20
+
+# Evaluations in a row without a better one, after which a text that is read very often has nothing more to teach.
+_PATIENCE = 4
+
 # Tokens to read for each parameter: about 20 makes best use of a budget (Hoffmann et al. 2022, section 3).
 _TOKENS_PER_PARAMETER = 20
+
+
+_NAMES = {"adamw": "AdamW", "muon": "Muon"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +78,42 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
     if window > config.context:
         raise ConfigError(f"train.window must be at most the model's context {config.context}, but got {window}")
     batch_size = recipe.train.batch_size or _batch_size(window, facts, device, recipe.train.accumulation)
-    rate = recipe.train.learning_rate or _learning_rate(config.width, start is not None)
     epochs = _epochs(recipe.budget, facts, batch_size * window, device, config)
-    if epochs is not None:
-        reasons.append(_epoch_reason(epochs))
-    reasons.append(f"steps of {batch_size} x {window} tokens, learning rate {rate:g}")
+    reasons.append(_epoch_reason(epochs))
+    settings = replace(recipe.train, device=device, precision=precision, window=window, batch_size=batch_size)
+    settings, more = _choose_training(replace(recipe, train=settings), config, facts, epochs)
+    adapter = recipe.adapter
+    if adapter is not None and adapter.alpha is None:
+        adapter = replace(adapter, alpha=2.0 * adapter.rank)
+    complete = replace(recipe, model=model_table(model["family"], config), adapter=adapter, train=settings)
+    return complete, [*reasons, *more]
+
+
+def _choose_training(recipe: Recipe, config: Any, facts: TextFacts, epochs: float) -> tuple[TrainSettings, list[str]]:
+    """Optimiser, rate, schedule, patience and compiling of a run whose batch is known, and the reasons."""
+    given = recipe.train
+    assert given.batch_size is not None and given.window is not None and given.device is not None
+    per_step, tuned = given.batch_size * given.window, recipe.start is not None
+    share = _MUON_WORK * config.width / per_step
+    optimizer = given.optimizer or ("muon" if not tuned and share <= _MUON_SHARE else "adamw")
+    rate = given.learning_rate or _learning_rate(config.width, optimizer, tuned, adapted=recipe.adapter is not None)
+    patience = given.patience if given.patience is not None else (_PATIENCE if epochs > _OFTEN else 0)
+    seconds = _seconds(recipe.budget, config, epochs * facts.training_tokens, given.device)
+    compiled = given.compile if given.compile is not None else seconds >= _COMPILING_PAYS
     settings = replace(
-        recipe.train, device=device, precision=precision, window=window, batch_size=batch_size, learning_rate=rate
+        given,
+        optimizer=optimizer,
+        learning_rate=rate,
+        schedule=given.schedule or "cosine",
+        patience=patience,
+        compile=compiled,
     )
-    return replace(recipe, model=model_table(model["family"], config), train=settings), reasons
+    reasons = [f"steps of {given.batch_size} x {given.window} tokens, {_NAMES[optimizer]}, learning rate {rate:g}"]
+    if patience and given.patience is None:
+        reasons.append(f"stops after {patience} evaluations without a better one, since the text is read so often")
+    if compiled and given.compile is None:
+        reasons.append("the model is compiled first, about half a minute, and then steps faster")
+    return settings, reasons
 
 
 def model_table(family_name: str, config: Any) -> dict[str, Any]:
@@ -168,13 +213,24 @@ def _batch_size(window: int, facts: TextFacts, device: str, accumulation: int) -
     return max(accumulation, rows - rows % accumulation)
 
 
-def _learning_rate(width: int, tuning: bool) -> float:
-    """6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1), more for narrower; a tenth to tune."""
-    rate = 6e-4 * (768 / width) ** 0.9
-    return float(f"{rate / 10 if tuning else rate:.2g}")
+def _learning_rate(width: int, optimizer: str, tuned: bool, *, adapted: bool) -> float:
+    """The highest rate by width: less for wider.
+
+    AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: about twice that, measured
+    (docs/defaults.md). A tenth to tune a model, as much as to train one for adapters, which start from nothing.
+    """
+    rate = (1.8e-3 if optimizer == "muon" else 6e-4) * (768 / width) ** 0.9
+    return float(f"{rate / 10 if tuned and not adapted else rate:.2g}")
 
 
-def _epochs(budget: BudgetSettings, facts: TextFacts, per_step: int, device: str, config: Any) -> float | None:
+def _seconds(budget: BudgetSettings, config: Any, tokens: float, device: str) -> float:
+    """About how long reading so many tokens takes, from its arithmetic."""
+    if budget.minutes is not None:
+        return 60 * budget.minutes
+    return float(6 * config.n_parameters() * tokens / _ARITHMETIC[device])
+
+
+def _epochs(budget: BudgetSettings, facts: TextFacts, per_step: int, device: str, config: Any) -> float:
     if budget.steps is not None:
         return budget.steps * per_step / max(facts.training_tokens, 1)
     return _passes(budget, facts, device, 12 * config.width**2 * config.n_layers)
@@ -192,5 +248,5 @@ def _size_reason(model: dict[str, Any], facts: TextFacts, budget: BudgetSettings
 def _epoch_reason(epochs: float) -> str:
     if epochs < 1:
         return f"the budget reads about {100 * epochs:.0f} % of the text"
-    warning = "; expect it to learn much of the text by heart" if epochs > 20 else ""
+    warning = "; expect it to learn much of the text by heart" if epochs > _OFTEN else ""
     return f"the budget reads the text about {epochs:.1f} times{warning}"

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from headway.corpus.batches import IGNORED, TokenBatches, evaluation_windows
 from headway.corpus.shards import TokenStream
+from headway.nn.cross_entropy import linear_cross_entropy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +92,10 @@ class CausalLanguageModelling:
         ]
 
     def loss(self, model: nn.Module, part: Part) -> Tensor:
-        """Cross-entropy summed over the targets; logits are compared in float32."""
-        logits = model(part.inputs)  # (B, T, V)
-        return functional.cross_entropy(
-            logits.flatten(0, 1).float(), part.targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+        """Cross-entropy summed over the targets; the logits never stand in memory all at once."""
+        hidden = model(part.inputs, hidden=True)  # (B, T, D)
+        weight = model.get_parameter("output.weight")
+        return linear_cross_entropy(hidden.flatten(0, 1), weight, part.targets.flatten(), ignored=IGNORED)
 
     def validation(self) -> Iterator[Part]:
         """Windows over the validation text, at most `validation_tokens` of it."""

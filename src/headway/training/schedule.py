@@ -44,21 +44,31 @@ class Budget:
         first = self.progress(0, prepared)
         return (self.progress(step, seconds) - first) / (1.0 - first) if first < 1.0 else 1.0
 
-    def seconds_left(self, step: int, seconds: float, seconds_per_step: float) -> float:
-        """The time still to go, from the latest steps' pace."""
-        if self.steps is not None:
-            return max(self.steps - step, 0) * seconds_per_step
+    def steps_left(self, step: int) -> int | None:
+        """The steps still to go; None where only the clock knows."""
+        return None if self.steps is None else max(self.steps - step, 0)
+
+    def clock_left(self, seconds: float) -> float:
+        """The seconds still to go of a budget in minutes."""
         assert self.settings.minutes is not None
         return max(60 * self.settings.minutes - seconds, 0.0)
 
 
 def learning_rate(settings: TrainSettings, progress: float) -> float:
-    """Linear warm-up, then a half cosine down to `final_share` (Radford et al. 2018, section 4.1)."""
+    """The rate where `progress` (0..1) of the budget is spent: a linear warm-up, then the recipe's schedule.
+
+    cosine: half a cosine down to `final_share` (Radford et al. 2018, section 4.1). wsd: the highest rate until the last
+    `cool_down` of the budget, then down by 1 - sqrt(x) (Haegele et al. 2024, section 3.2).
+    """
     assert settings.learning_rate is not None
     progress = min(max(progress, 0.0), 1.0)
     if progress < settings.warm_up:
         # The very first step moves too: a rate of zero would waste it.
         return settings.learning_rate * max(progress / settings.warm_up, 0.01)
-    after = (progress - settings.warm_up) / max(1.0 - settings.warm_up, 1e-12)
-    share = settings.final_share + (1.0 - settings.final_share) * 0.5 * (1.0 + math.cos(math.pi * after))
-    return settings.learning_rate * share
+    if settings.schedule == "wsd":
+        past = max(progress - (1.0 - settings.cool_down), 0.0) / max(settings.cool_down, 1e-12)
+        falling = 1.0 - math.sqrt(min(past, 1.0))
+    else:
+        after = (progress - settings.warm_up) / max(1.0 - settings.warm_up, 1e-12)
+        falling = 0.5 * (1.0 + math.cos(math.pi * after))
+    return settings.learning_rate * (settings.final_share + (1.0 - settings.final_share) * falling)

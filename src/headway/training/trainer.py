@@ -19,9 +19,12 @@ from headway.training.checkpoint import RunState, save_checkpoint
 from headway.training.interruption import StopRequest, stop_requests
 from headway.training.memory import memory_in_use
 from headway.training.objectives import Objective, Part
+from headway.training.optimizer import Optimizers
+from headway.training.pace import Pace
 from headway.training.recipe import TrainSettings
 from headway.training.report import Evaluation, Metrics, Progress, Reporter
 from headway.training.schedule import Budget, learning_rate
+from headway.training.spikes import remember, stands_out
 
 _SAVE_SECONDS = 60.0
 _REPORT_SECONDS = 15.0  # steps of a large model are slow: a line at least so often
@@ -43,7 +46,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizers,
         objective: Objective,
         settings: TrainSettings,
         budget: Budget,
@@ -66,18 +69,26 @@ class Trainer:
         self._began = began - state.seconds
         self._metrics = Metrics(self._outlets.training / "metrics.jsonl", up_to=state.step)
         self._saved_at = self._reported_at = time.monotonic()
-        self._pace = _Pace()
+        self._pace = Pace()
         self._evaluated_at: int | None = None
         with stop_requests() as request:
-            while self._budget.progress(state.step, self._seconds(state)) < 1.0:
+            while self._budget.progress(state.step, self._seconds(state)) < 1.0 and not self._stale(state):
                 state = self._advance(state)
                 state = self._evaluate_if_due(state)
                 self._save_if_due(state, request)
+            if self._stale(state):
+                self._outlets.reporter.note(
+                    f"stops early at step {state.step}: the last {state.stale} evaluations were no better than that of "
+                    f"step {state.best_step}, whose weights are kept; --set train.patience=0 goes on to the end"
+                )
             if self._evaluated_at != state.step:  # a budget in minutes can end between two evaluations
                 state = self._evaluate(state)
             state = replace(state, seconds=self._seconds(state), finished=True)
             self._save(state)
         return state
+
+    def _stale(self, state: RunState) -> bool:
+        return bool(self._settings.patience) and state.stale >= (self._settings.patience or 0)
 
     def _seconds(self, state: RunState) -> float:
         return time.monotonic() - self._began
@@ -87,11 +98,10 @@ class Trainer:
         started = time.monotonic()
         progress = self._budget.progress_of_steps(state.step, self._seconds(state), state.prepared)
         rate = learning_rate(self._settings, progress)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        self._optimizer.set_rate(rate)
         torch.manual_seed((self._settings.seed * 1_000_003 + state.step) % 2**63)
         self._model.train()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._model.zero_grad(set_to_none=True)
         parts = self._objective.parts(state.step)
         count = sum(part.count for part in parts)
         total = torch.zeros((), device=self._device)
@@ -100,7 +110,8 @@ class Trainer:
                 loss = self._objective.loss(self._model, _to(part, self._device))
             (loss / max(count, 1)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        norm = nn.utils.clip_grad_norm_(self._model.parameters(), self._settings.clip)
+        learning = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+        norm = nn.utils.clip_grad_norm_(learning, self._settings.clip)
         mean, norm_value = float(total) / max(count, 1), float(norm)
         if not (math.isfinite(mean) and math.isfinite(norm_value)):
             raise TrainingError(
@@ -109,12 +120,39 @@ class Trainer:
                 f"Train into another folder with a lower --set train.learning_rate, "
                 f"now {self._settings.learning_rate:g}."
             )
-        self._optimizer.step()
-        self._pace.add(time.monotonic() - started)
-        state = replace(state, step=state.step + 1, seconds=self._seconds(state))
+        if self._is_spike(state, mean, norm_value):
+            self._outlets.reporter.note(
+                f"step {state.step + 1} updates nothing: loss {mean:.3f}, gradient norm {norm_value:.3g} are far above "
+                f"the latest ones"
+            )
+        else:
+            self._optimizer.step()
+        self._pace.add_step(time.monotonic() - started)
+        state = replace(
+            state,
+            step=state.step + 1,
+            seconds=self._seconds(state),
+            losses=remember(mean, state.losses),
+            norms=remember(norm_value, state.norms),
+        )
         if state.step % self._settings.log_every == 0 or time.monotonic() - self._reported_at > _REPORT_SECONDS:
             self._report(state, mean, norm_value, rate)
         return state
+
+    def _is_spike(self, state: RunState, loss: float, norm: float) -> bool:
+        allowed = self._settings.spike_deviations
+        return stands_out(loss, state.losses, allowed) or stands_out(norm, state.norms, allowed)
+
+    def _seconds_left(self, state: RunState) -> float:
+        steps = self._budget.steps_left(state.step)
+        if steps is None:
+            return self._budget.clock_left(state.seconds)
+        return self._pace.seconds_left(
+            steps=steps,
+            evaluations=self._settings.evaluations - state.evaluations,
+            save_steps=self._settings.save_every,
+            save_seconds=_SAVE_SECONDS,
+        )
 
     def _report(self, state: RunState, loss: float, norm: float, rate: float) -> None:
         progress = Progress(
@@ -125,10 +163,10 @@ class Trainer:
             learning_rate=rate,
             gradient_norm=norm,
             tokens=state.step * self._objective.tokens_per_step,
-            tokens_per_second=self._objective.tokens_per_step / self._pace.seconds,
+            tokens_per_second=self._objective.tokens_per_step / self._pace.seconds_per_step,
             memory=memory_in_use(self._device),
             seconds=state.seconds,
-            seconds_left=self._budget.seconds_left(state.step, state.seconds, self._pace.seconds),
+            seconds_left=self._seconds_left(state),
         )
         self._reported_at = time.monotonic()
         self._metrics.add("progress", progress)
@@ -140,6 +178,7 @@ class Trainer:
 
     def _evaluate(self, state: RunState) -> RunState:
         """Measure the validation text, keep the weights if they are the best so far, write a sample."""
+        started = time.monotonic()
         self._model.eval()
         self._evaluated_at = state.step
         total, count = 0.0, 0
@@ -158,9 +197,9 @@ class Trainer:
             self._outlets.keep_best(self._model)
         bits = self._objective.bits_per_byte(loss, training=False)
         share = min(self._budget.progress(state.step, state.seconds), 1.0)
-        state = replace(state, evaluations=int(share * self._settings.evaluations))
+        state = replace(state, evaluations=int(share * self._settings.evaluations), stale=state.stale + 1)
         if best:
-            state = replace(state, best=loss, best_bits_per_byte=bits, best_step=state.step)
+            state = replace(state, best=loss, best_bits_per_byte=bits, best_step=state.step, stale=0)
         evaluation = Evaluation(
             step=state.step,
             validation_loss=loss,
@@ -174,6 +213,7 @@ class Trainer:
         if text is not None:
             self._metrics.add_sample(state.step, text)
             self._outlets.reporter.sample(text)
+        self._pace.add_evaluation(time.monotonic() - started)
         return state
 
     def _save_if_due(self, state: RunState, request: StopRequest) -> None:
@@ -188,22 +228,14 @@ class Trainer:
             )
 
     def _save(self, state: RunState) -> None:
+        started = time.monotonic()
         save_checkpoint(self._outlets.training, state, self._model, self._optimizer, keep=self._settings.keep)
         self._saved_at = time.monotonic()
+        self._pace.add_save(self._saved_at - started)
 
     def _precision(self) -> AbstractContextManager[None]:
         enabled = self._settings.precision == "bfloat16"
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-class _Pace:
-    """Seconds a step takes, a running mean over about the last twenty."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.seconds = seconds if self.seconds == 0.0 else 0.95 * self.seconds + 0.05 * seconds
 
 
 def _to(part: Part, device: torch.device) -> Part:

@@ -1,0 +1,90 @@
+"""Cross-entropy of an output matrix, a chunk of positions at a time, so that all logits never stand in memory at once.
+
+The gradient is computed with the loss, while a chunk's logits are there: softmax minus one-hot (Bridle 1990).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_CHUNK = {"cpu": 2**22, "cuda": 2**27}
+"""Logits that stand at once: on a processor about what its caches hold."""
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, ignored: int) -> Tensor:
+    """The cross-entropy of softmax(hidden weight^T), summed over the targets that are not `ignored`, in float32.
+
+    hidden (N, D), weight (V, D), targets (N,) int64 -> (). The products run in autocast's precision where it is on.
+    Differentiable once, in hidden and weight.
+    """
+    if torch.is_autocast_enabled(hidden.device.type):
+        precision = torch.get_autocast_dtype(hidden.device.type)
+    else:
+        precision = torch.promote_types(hidden.dtype, weight.dtype)
+    wanted = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    with torch.autocast(hidden.device.type, enabled=False):
+        if wanted:
+            loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+                hidden, weight, targets, ignored, precision
+            )
+            return loss
+        return _loss(hidden, weight, targets, ignored, precision)
+
+
+def _rows_at_once(weight: Tensor) -> int:
+    return max(1, _CHUNK.get(weight.device.type, _CHUNK["cuda"]) // weight.shape[0])
+
+
+def _loss(hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, precision: torch.dtype) -> Tensor:
+    total = hidden.new_zeros((), dtype=torch.float32)
+    matrix = weight.to(precision)
+    size = _rows_at_once(weight)
+    for begin in range(0, len(hidden), size):
+        logits = functional.linear(hidden[begin : begin + size].to(precision), matrix).float()  # (n, V)
+        labels = targets[begin : begin + size]
+        total += functional.cross_entropy(logits, labels, ignore_index=ignored, reduction="sum")
+    return total
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, precision: torch.dtype
+    ) -> Tensor:
+        total = hidden.new_zeros((), dtype=torch.float32)
+        matrix = weight.to(precision)
+        to_hidden = torch.empty(hidden.shape, dtype=precision, device=hidden.device)
+        learns = ctx.needs_input_grad[1]
+        to_weight = torch.zeros(weight.shape if learns else 0, dtype=torch.float32, device=weight.device)
+        size = _rows_at_once(weight)
+        for begin in range(0, len(hidden), size):
+            rows, labels = hidden[begin : begin + size].to(precision), targets[begin : begin + size]
+            counted = labels != ignored
+            places = labels.where(counted, 0)[:, None]
+            logs = torch.log_softmax(functional.linear(rows, matrix).float(), dim=-1)  # (n, V)
+            total -= (logs.gather(1, places)[:, 0] * counted).sum()
+            slope = logs.exp_()
+            slope.scatter_add_(1, places, slope.new_full(places.shape, -1.0))
+            if not bool(counted.all()):
+                slope *= counted[:, None]
+            slope = slope.to(precision)
+            torch.mm(slope, matrix, out=to_hidden[begin : begin + size])
+            if not learns:
+                continue
+            if precision == torch.float32:
+                to_weight.addmm_(slope.T, rows)
+            else:
+                to_weight += slope.T @ rows
+        ctx.save_for_backward(to_hidden, to_weight)
+        ctx.kinds = hidden.dtype, weight.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        to_hidden, to_weight = ctx.saved_tensors
+        (slope,) = gradients
+        hidden_kind, weight_kind = ctx.kinds
+        matrix_gradient = (to_weight * slope).to(weight_kind) if ctx.needs_input_grad[1] else None
+        return (to_hidden * slope).to(hidden_kind), matrix_gradient, None, None, None
