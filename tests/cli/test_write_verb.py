@@ -76,6 +76,29 @@ def test_beam_and_temperature_contradict(command: Callable, tiny: Path) -> None:
     assert finished.code == 2 and "beam" in finished.err
 
 
+@pytest.mark.parametrize("more", [(), ("--json",), ("-n", "2")])
+def test_speculation_writes_the_same(command: Callable, tiny: Path, more: tuple[str, ...]) -> None:
+    words = ("write", tiny, "Once, once, once", "--max-new-tokens", "23", "--temperature", "0.5", "--seed", "1", *more)
+    expected = command(*words)
+    for speculate in ("lookup", tiny):
+        found = command(*words, "--speculate", speculate)
+        assert (found.code, found.err) == (0, expected.err)
+        assert _without_logprobs(found.out) == _without_logprobs(expected.out)
+
+
+def _without_logprobs(out: str) -> object:
+    if not out.startswith("{"):
+        return out
+    return [(result["text"], result["ids"], result["finish_reason"]) for result in json.loads(out)["results"]]
+
+
+def test_speculation_and_beam_contradict_and_an_unknown_draft_is_named(command: Callable, tiny: Path) -> None:
+    finished = command("write", tiny, "Once", "--beam", "2", "--speculate", "lookup")
+    assert finished.code == 2 and "beam excludes speculate" in finished.err
+    finished = command("write", tiny, "Once", "--speculate", "lokup")
+    assert finished.code == 3 and "speculate" in finished.err and len(finished.err.splitlines()) <= 6
+
+
 @pytest.mark.parametrize(
     ("option", "value", "code"), [("--temperature", "-1", 2), ("--top-k", "0", 2), ("--device", "abacus", 2)]
 )

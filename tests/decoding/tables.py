@@ -9,10 +9,11 @@ from headway.errors import ContextError
 
 
 class TableState:
-    """The tokens of each row; using it after it was consumed raises, as the protocol asks."""
+    """The tokens of each row and how many the latest step added; misuse raises, as the protocol asks."""
 
-    def __init__(self, rows: list[tuple[int, ...]]) -> None:
+    def __init__(self, rows: list[tuple[int, ...]], latest: list[int]) -> None:
         self._rows = rows
+        self._latest = latest
         self._spent = False
 
     @property
@@ -26,17 +27,21 @@ class TableState:
 
     def select(self, indices: Sequence[int] | Tensor) -> "TableState":
         rows = self.take()
-        return TableState([rows[int(index)] for index in indices])
+        places = [int(index) for index in indices]
+        return TableState([rows[at] for at in places], [self._latest[at] for at in places])
 
     def join(self, other: "TableState") -> "TableState":
-        return TableState(self.take() + other.take())
+        return TableState(self.take() + other.take(), self._latest + other._latest)
 
     def rewind(self, counts: Sequence[int] | Tensor) -> "TableState":
-        return TableState([row[: len(row) - int(n)] for row, n in zip(self.take(), counts, strict=True)])
+        back = [int(n) for n in counts]
+        assert all(0 <= n <= most for n, most in zip(back, self._latest, strict=True)), "past the latest step"
+        rows = [row[: len(row) - n] for row, n in zip(self.take(), back, strict=True)]
+        return TableState(rows, [most - n for most, n in zip(self._latest, back, strict=True)])
 
     def copy(self) -> "TableState":
         assert not self._spent
-        return TableState(list(self._rows))
+        return TableState(list(self._rows), list(self._latest))
 
 
 class TableDecoder:
@@ -59,7 +64,7 @@ class TableDecoder:
         capacity: int | None = None,
     ) -> TableState:
         assert isinstance(rows, int)
-        return TableState([()] * rows)
+        return TableState([()] * rows, [0] * rows)
 
     def step(
         self,
@@ -77,14 +82,21 @@ class TableDecoder:
             raise ContextError("a row outgrew the context")
         self.n_fed += int(counts.sum())
         self.rows_at_steps.append(len(after))
+        state = TableState(after, counts.tolist())
+        undefined = torch.full((self.table.shape[-1],), torch.nan)
         if not every:
-            return torch.stack([self.logits(row) for row in after]), TableState(after)
-        width = ids.shape[1]
+            logits = [self.logits(row) if n else undefined for row, n in zip(after, counts.tolist(), strict=True)]
+            return torch.stack(logits), state
         logits = [
-            torch.stack([self.logits(row[: len(old) + at + 1]) for at in range(width)])
+            torch.stack(
+                [
+                    self.logits(row[: len(old) + at + 1]) if len(old) + at < len(row) else undefined
+                    for at in range(ids.shape[1])
+                ]
+            )
             for old, row in zip(before, after, strict=True)
         ]
-        return torch.stack(logits), TableState(after)
+        return torch.stack(logits), state
 
     def logits(self, row: Sequence[int]) -> Tensor:
         """(V,) after the row's last token."""

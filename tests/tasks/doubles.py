@@ -97,6 +97,7 @@ class ScriptedDecoder:
 
     def __init__(self, script: Sequence[int]) -> None:
         self.script = script
+        self.n_steps = 0
 
     def start(
         self,
@@ -119,9 +120,12 @@ class ScriptedDecoder:
         trace: object = None,
         ablate: object = None,
     ) -> tuple[Tensor, ScriptedState]:
-        assert not every
+        self.n_steps += 1
         after = [have + int(n) for have, n in zip(state.counts, counts, strict=True)]
-        logits = torch.zeros(len(after), SIZE)
-        for row, length in enumerate(after):
-            logits[row, self.script[length - 1] if length <= len(self.script) else END] = 9.0
-        return logits, ScriptedState(after)
+        logits = torch.zeros(len(after), ids.shape[1], SIZE)
+        for row, before in enumerate(state.counts):
+            for at in range(ids.shape[1]):
+                logits[row, at, self.script[before + at] if before + at < len(self.script) else END] = 9.0
+        if every:
+            return logits, ScriptedState(after)
+        return logits[torch.arange(len(after)), counts - 1], ScriptedState(after)

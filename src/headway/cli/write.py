@@ -49,10 +49,13 @@ class Several:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where and how precisely the model runs."""
+    """Where, how precisely and with what help the model runs."""
 
     device: Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")] = "auto"
     dtype: Annotated[str | None, Parameter(help="float32, bfloat16 or float16; default: as stored.")] = None
+    speculate: Annotated[
+        str | None, Parameter(help="The same tokens in fewer steps: lookup (in the text itself), or a draft model.")
+    ] = None
 
 
 # More than six parameters with those inside: each is a word of the command line.
@@ -81,9 +84,11 @@ def write(
     if several.samples == 1 and several.beam is None and not scores:
         if several.echo:
             print(text, end="", flush=True)
-        print_pieces(writer.stream(text, **to_dict(choosing)), say_seed=choosing.seed is None)
+        print_pieces(
+            writer.stream(text, speculate=place.speculate, **to_dict(choosing)), say_seed=choosing.seed is None
+        )
         return
-    options = {**to_dict(choosing), **to_dict(several), "echo": several.echo and scores}
+    options = {**to_dict(choosing), **to_dict(several), "echo": several.echo and scores, "speculate": place.speculate}
     answer = writer.write(text, **options)
     results: list[Result] = answer if isinstance(answer, list) else [answer]
     if json:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headway.decoding.ranking import highest
+from headway.decoding.ranking import first_highest, highest
 from headway.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def choose(
     require_finite(logits)
     chosen: list[int] = [0] * len(choices)
     if any(choice.plain for choice in choices):
-        chosen = logits.argmax(dim=-1).tolist()  # torch gives the lowest id on ties
+        chosen = first_highest(logits)
     for row, choice in enumerate(choices):
         if choice.plain:
             continue
@@ -140,7 +140,7 @@ def uniform(seed: int, sample: int, position: int) -> float:
 
 def require_finite(logits: "Tensor") -> None:
     """Raises FormatError naming the first logit that is NaN or infinite; logits (..., V)."""
-    if bool(logits.sum(dim=-1).isfinite().all()):  # one pass; only what fails it is looked at number by number
+    if math.isfinite(float(logits.sum())):  # one pass; only what fails it is looked at number by number
         return
     finite = logits.isfinite()
     if bool(finite.all()):

@@ -18,3 +18,16 @@ def highest(values: "Tensor", count: int) -> "Tensor":
     candidates = (values >= floor).nonzero().flatten()
     order = values[candidates].sort(descending=True, stable=True).indices
     return candidates[order[:count]]
+
+
+def first_highest(values: "Tensor") -> list[int]:
+    """The place of each row's highest value, the lowest on ties; values (B, N), none of them NaN.
+
+    On a processor numpy finds it several times faster than torch, which does not vectorise this search.
+    """
+    import torch
+
+    if values.device.type != "cpu":
+        return values.argmax(dim=-1).tolist()
+    exact = values if values.dtype in (torch.float32, torch.float64) else values.float()
+    return exact.detach().numpy().argmax(axis=-1).tolist()  # type: ignore[no-any-return]

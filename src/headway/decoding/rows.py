@@ -1,17 +1,18 @@
-"""The one decoding loop: rows join, take a token each at every step, and leave as soon as they are done.
+"""The one decoding loop: rows join, take a token or an agreed run each at every step, and leave when they are done.
 
 A row's tokens depend on its prompt and its `Choice` alone, never on which rows run beside it (contract tests hold
 this). Prompts are read in chunks between the steps of the rows that write already, so a long one does not stop them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from headway.decoding import window
-from headway.decoding.choice import Choice, choose
+from headway.decoding.choice import Choice, choose, require_finite
 from headway.decoding.feed import feed
-from headway.decoding.ranking import highest
+from headway.decoding.ranking import first_highest, highest
+from headway.decoding.speculation import Asked, Drafter
 from headway.errors import ConfigError, UsageError
 from headway.models.protocol import AnyDecoder
 
@@ -52,11 +53,34 @@ class _Row:
     n_top: int
     held: int = 0  # tokens in the state
     windowed: bool = False
-    finished: bool = False
+    reason: FinishReason | None = None
 
     @property
     def position(self) -> int:
         return len(self.ids) - self.n_prompt
+
+    @property
+    def finished(self) -> bool:
+        return self.reason is not None
+
+    def room(self, context: int | None) -> int:
+        """How many tokens may be proposed: the last one is fed before them, and one more is chosen after them."""
+        wanted = self.max_new_tokens - self.position - 1
+        return wanted if context is None else min(wanted, context - self.held - 1)
+
+    def take(self, token: int) -> "_Taken":
+        self.ids.append(token)
+        if token in self.stop_ids:
+            self.reason = "stop"
+        elif self.position >= self.max_new_tokens:
+            self.reason = "length"
+        return _Taken(self, token, self.reason)
+
+
+class _Taken(NamedTuple):
+    row: _Row
+    id: int
+    reason: FinishReason | None
 
 
 @dataclass(kw_only=True)
@@ -74,18 +98,27 @@ class _Reading:
 class Rows:
     """A model and the rows that it writes at present."""
 
-    def __init__(self, model: AnyDecoder, *, vocabulary: int | None = None, prefill_chunk: int = 512) -> None:
+    def __init__(
+        self,
+        model: AnyDecoder,
+        *,
+        vocabulary: int | None = None,
+        prefill_chunk: int = 512,
+        drafter: Drafter | None = None,
+    ) -> None:
         """Nothing is run yet.
 
         vocabulary: how many ids may be chosen, where the model's own vocabulary is padded past the tokenizer's;
-        None: all. prefill_chunk: prompt tokens read in one step, shared by the prompts being read. Put the model in
-        evaluation mode first: dropout would make rows unrepeatable.
+        None: all. prefill_chunk: prompt tokens read in one step, shared by the prompts being read. drafter: proposes
+        tokens, which changes how many come at a step and never which (see speculation.py); it serves these rows
+        alone. Put the model in evaluation mode first: dropout would make rows unrepeatable.
         """
         if prefill_chunk < 1:
             raise ConfigError(f"prefill_chunk must be at least 1, but got {prefill_chunk}")
         self._model = model
         self._vocabulary = vocabulary
         self._chunk = prefill_chunk
+        self._drafter = drafter
         self._next = 0
         self._arriving: list[_Reading] = []
         self._reading: list[_Reading] = []
@@ -143,7 +176,8 @@ class Rows:
     def step(self) -> list[Emitted]:
         """One token of every row that writes, one chunk of every prompt being read and its first token where it ends.
 
-        May be empty while prompts are read; call it while `len(rows)` is above 0. An error lets all rows go.
+        With a drafter a row's token can be followed by more of its own, in order. May be empty while prompts are
+        read; call it while `len(rows)` is above 0. An error lets all rows go.
         """
         import torch
 
@@ -164,11 +198,14 @@ class Rows:
             for at, writing in enumerate(self._writing):
                 if writing.number == row:
                     self._keep_writing([other for other in range(len(self._writing)) if other != at])
+                    self._forget([writing])
                     return True
             for reading in self._arriving + self._reading:
-                if any(waiting.number == row for waiting in reading.rows):
+                unwanted = [waiting for waiting in reading.rows if waiting.number == row]
+                if unwanted:
                     reading.rows = [waiting for waiting in reading.rows if waiting.number != row]
                     self._drop_unwanted()
+                    self._forget(unwanted)
                     return True
         return False
 
@@ -184,12 +221,68 @@ class Rows:
             self._keep_writing([at for at in range(len(self._writing)) if at not in full])
         if not self._writing:
             return []
-        logits, self._state = feed(self._model, self._state, [row.ids[-1:] for row in self._writing])
-        for row in self._writing:
-            row.held += 1
-        emitted = self._emit(self._writing, logits)
+        proposals = self._proposals()
+        if any(proposals):
+            emitted = self._write_runs(proposals)
+        else:
+            logits, self._state = feed(self._model, self._state, [row.ids[-1:] for row in self._writing])
+            for row in self._writing:
+                row.held += 1
+            emitted = self._emit(self._writing, logits)
+        self._forget(row for row in self._writing if row.finished)
         self._keep_writing([at for at, row in enumerate(self._writing) if not row.finished])
         return emitted
+
+    def _proposals(self) -> list[list[int]]:
+        if self._drafter is None:
+            return []
+        context = self._model.context
+        asked = [
+            Asked(
+                number=row.number,
+                ids=row.ids,
+                room=row.room(context),
+                choice=row.choice,
+                sample=row.sample,
+                position=row.position,
+            )
+            for row in self._writing
+        ]
+        return self._drafter.propose(asked)
+
+    def _write_runs(self, proposals: list[list[int]]) -> list[Emitted]:
+        """Verify the proposals of all rows in one step; take back what was rejected; then as without them."""
+        assert self._drafter is not None
+        new = [[row.ids[-1], *proposal] for row, proposal in zip(self._writing, proposals, strict=True)]
+        logits, state = feed(self._model, self._state, new, every=True)  # (B, T, V)
+        emitted = []
+        back = []
+        for row, proposal, every in zip(self._writing, proposals, logits, strict=True):
+            taken = self._verify(row, proposal, every[: len(proposal) + 1])
+            emitted += _emitted(taken, every[: len(taken)])
+            row.held += len(taken)
+            back.append(1 + len(proposal) - len(taken))
+            if proposal and not row.finished:
+                self._drafter.learn(row.number, len(taken) - 1)
+        self._state = state.rewind(back)
+        return emitted
+
+    def _verify(self, row: _Row, proposal: Sequence[int], logits: "Tensor") -> list[_Taken]:
+        """The row's own choices, position by position, as long as they are what was proposed; logits (T, V)."""
+        allowed = logits[:, : self._vocabulary]
+        likeliest = first_highest(allowed) if row.choice.plain else None
+        taken = []
+        for position, proposed in enumerate([*proposal, None]):
+            here = allowed[position : position + 1]
+            if likeliest is None:
+                token = choose(here, [row.choice], [row.ids], [row.sample], [row.position])[0]
+            else:
+                require_finite(here)
+                token = likeliest[position]
+            taken.append(row.take(token))
+            if row.finished or token != proposed:
+                break
+        return taken
 
     def _read(self) -> list[Emitted]:
         if self._arriving:
@@ -208,6 +301,7 @@ class Rows:
         for at, row in rows:
             row.held = self._reading[at].fed
         emitted = self._emit([row for _, row in rows], logits[[at for at, _ in rows]]) if rows else []
+        self._forget(row for _, row in rows if row.finished)
         alive = [(at, row) for at, row in rows if not row.finished]
         self._reading = [self._reading[at] for at in going]
         if alive:
@@ -226,28 +320,12 @@ class Rows:
             [row.sample for row in rows],
             [row.position for row in rows],
         )
-        whole = logits.float().logsumexp(dim=-1).tolist()
-        own = logits[list(range(len(rows))), chosen].tolist()
-        emitted = []
-        for at, row in enumerate(rows):
-            row.ids.append(chosen[at])
-            reason: FinishReason | None = None
-            if chosen[at] in row.stop_ids:
-                reason = "stop"
-            elif row.position >= row.max_new_tokens:
-                reason = "length"
-            row.finished = reason is not None
-            emitted.append(
-                Emitted(
-                    row=row.number,
-                    id=chosen[at],
-                    logprob=own[at] - whole[at],
-                    top=_alternatives(logits[at], row.n_top, whole[at]),
-                    finish_reason=reason,
-                    windowed=row.windowed,
-                )
-            )
-        return emitted
+        return _emitted([row.take(token) for row, token in zip(rows, chosen, strict=True)], logits)
+
+    def _forget(self, rows: Iterable[_Row]) -> None:
+        if self._drafter is not None:
+            for row in rows:
+                self._drafter.forget(row.number)
 
     def _keep_writing(self, kept: list[int]) -> None:
         if len(kept) == len(self._writing):
@@ -268,6 +346,8 @@ class Rows:
             raise UsageError(f"ids of a prompt or a bias must be in 0..{self._vocabulary - 1}, but got {wrong}")
 
     def _clear(self) -> None:
+        for rows in (self._writing, *(reading.rows for reading in self._arriving + self._reading)):
+            self._forget(rows)
         self._arriving, self._reading, self._writing = [], [], []
         self._reading_state = self._state = None
 
@@ -276,9 +356,26 @@ def _joined(state: Any, other: Any) -> Any:
     return other if state is None else state.join(other)
 
 
-def _alternatives(logits: "Tensor", count: int, whole: float) -> Alternatives:
-    if not count:
-        return ()
+def _emitted(taken: Sequence[_Taken], logits: "Tensor") -> list[Emitted]:
+    """What is told of each token; logits (N, V), those it was chosen from."""
+    import torch
+
+    logprobs = logits.float().log_softmax(dim=-1)
+    ids = torch.tensor([[one.id] for one in taken], device=logits.device)
+    own = logprobs.gather(1, ids)[:, 0].tolist()
+    return [
+        Emitted(
+            row=one.row.number,
+            id=one.id,
+            logprob=own[at],
+            top=_alternatives(logits[at], logprobs[at], one.row.n_top) if one.row.n_top else (),
+            finish_reason=one.reason,
+            windowed=one.row.windowed,
+        )
+        for at, one in enumerate(taken)
+    ]
+
+
+def _alternatives(logits: "Tensor", logprobs: "Tensor", count: int) -> Alternatives:
     places = highest(logits, count)
-    values = logits[places].double() - whole
-    return tuple(zip(places.tolist(), values.tolist(), strict=True))
+    return tuple(zip(places.tolist(), logprobs[places].tolist(), strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headway.decoding.choice import Choice
+from headway.decoding.speculation import NewDrafter
 from headway.errors import UsageError
 
 _LARGEST_DRAWN_SEED = 2**32  # a drawn seed should be short enough to be typed again, and exact in JSON
@@ -21,7 +22,11 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """How prompts are to be continued. Raises UsageError for counts out of range and for a search with sampling."""
+    """How prompts are to be continued.
+
+    drafter: makes what proposes tokens, for speculation. Raises UsageError for counts out of range and for a search
+    with sampling or speculation.
+    """
 
     choice: Choice
     max_new_tokens: int
@@ -30,6 +35,7 @@ class Request:
     samples: int = 1
     search: Search | None = None
     echo: bool = False
+    drafter: NewDrafter | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stop", (self.stop,) if isinstance(self.stop, str) else tuple(self.stop))
@@ -46,6 +52,11 @@ class Request:
 
     def _check_search(self, search: Search) -> None:
         _at_least("beam", search.width, 1)
+        if self.drafter is not None:
+            raise UsageError(
+                "beam excludes speculate: proposals follow one text, and a search follows several\n"
+                "Leave out one of the two."
+            )
         choice = self.choice
         clashes = {
             "samples": self.samples != 1,

@@ -92,7 +92,7 @@ def _pieces(
     model: AnyDecoder, tokenizer: Tokenizer, prompts: Sequence[list[int]], request: Request
 ) -> Iterator[tuple[int, int, Piece]]:
     """Each piece as it is written, with its prompt's and its sample's number."""
-    rows = Rows(model, vocabulary=tokenizer.size)
+    rows = Rows(model, vocabulary=tokenizer.size, drafter=request.drafter() if request.drafter else None)
     waiting = deque(enumerate(prompts))
     writing: dict[int, tuple[int, int, Continuation]] = {}
     while waiting or len(rows):
@@ -109,6 +109,8 @@ def _pieces(
             for sample, row in enumerate(added):
                 writing[row] = (prompt, sample, _continuation(tokenizer, request))
         for emitted in rows.step():
+            if emitted.row not in writing:
+                continue  # the rest of an agreed run whose row a stop string has ended
             prompt, sample, continuation = writing[emitted.row]
             piece = continuation.push(emitted)
             if piece.finish_reason is not None:
