@@ -9,7 +9,7 @@ import pytest
 from headway.cli.verbs import VERBS
 from headway.cli.write import Choosing, Place, Several
 from headway.models.registry import FAMILIES
-from headway.training.recipe import BudgetSettings, DataSettings, TokenizerSettings, TrainSettings
+from headway.training.recipe import AdapterSettings, BudgetSettings, DataSettings, TokenizerSettings, TrainSettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -24,6 +24,7 @@ def test_every_setting_has_a_line_and_every_line_a_setting() -> None:
         "data": names(DataSettings),
         "tokenizer": names(TokenizerSettings),
         "model": {"family"}.union(*(names(family.config) for family in FAMILIES.values())),
+        "adapter": names(AdapterSettings),
         "train": names(TrainSettings),
         "budget": names(BudgetSettings),
     }

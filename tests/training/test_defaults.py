@@ -1,7 +1,7 @@
 import pytest
 
 from headway.errors import ConfigError
-from headway.training.defaults import TextFacts, fill_in, model_config
+from headway.training.defaults import TextFacts, fill_in, fitting_vocabulary, model_config
 from headway.training.recipe import recipe_from
 
 
@@ -98,3 +98,14 @@ def test_tuning_a_model_takes_adamw_at_a_tenth_of_the_rate_and_adapters_ten_time
         return train.learning_rate
 
     assert rate("adapter.rank=4", "train.device=cpu") == pytest.approx(10 * rate("train.device=cpu"))
+
+
+def test_the_vocabulary_fits_the_text_and_the_model_that_the_budget_allows():
+    def size(n_bytes, *assignments, minutes=10.0):
+        settings = ["train.device=cpu", *assignments]
+        return fitting_vocabulary(recipe_from("t", "m", budget={"minutes": minutes}, assignments=settings), n_bytes)
+
+    sizes = [size(10**power) for power in (4, 5, 6, 7, 8)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1] <= 4096
+    assert size(10**8, minutes=600.0) > size(10**8, minutes=10.0) >= size(10**8, minutes=1.0)
+    assert size(10**8, "model.width=768", "model.n_layers=12") > size(10**8)

@@ -33,6 +33,10 @@ class Run:
     start: Annotated[
         str | None, Parameter(name="--from", help="A model folder or bundled model to fine-tune, with its tokenizer.")
     ] = None
+    lora: Annotated[
+        int | None,
+        Parameter(help="Train low-rank adapters of this rank on the --from model, whose own weights then stay."),
+    ] = None
     recipe: Annotated[Path | None, Parameter(help="A TOML file with the whole run; what is given here wins.")] = None
     seed: Annotated[int | None, Parameter(help="The seed of everything that is drawn.")] = None
     settings: Annotated[
@@ -59,7 +63,8 @@ def train(
     from headway.training.run import train as train_recipe
 
     budget, run = budget or Budget(), run or Run()
-    assignments = [f"train.seed={run.seed}"] if run.seed is not None else []
+    named = {"train.seed": run.seed, "adapter.rank": run.lora}
+    assignments = [f"{name}={value}" for name, value in named.items() if value is not None]
     recipe = recipe_from(
         data,
         output,

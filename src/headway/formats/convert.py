@@ -10,16 +10,17 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from headway.errors import ConfigError, FormatError, UsageError
-from headway.formats import gpt2_tensorflow, nanogpt
-from headway.formats.bundled import locate
+from headway.formats import gpt2_tensorflow, nanogpt, peft
+from headway.formats.bundled import bundled_names, locate
 from headway.formats.contents import Contents
 from headway.formats.folder import (
     CARD,
@@ -44,7 +45,10 @@ _LARGEST_CARD = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Conversion:
-    """What was done: `largest_difference` between the logits of source and target, and what computed the target's."""
+    """What was done: `largest_difference` between the logits of source and target, and what computed the target's.
+
+    base: the model that an adapter was added to.
+    """
 
     source: str
     target: str
@@ -52,6 +56,7 @@ class Conversion:
     parameters: int
     largest_difference: float
     checked_with: str
+    base: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,15 @@ class Kind:
     foreign_logits: Callable[[Path, Tensor], tuple[str, Tensor] | None] = lambda folder, ids: None
     check_target: Callable[[Path, bool], None] = check_target
     precision: torch.dtype | None = None
+
+
+class _Reading(NamedTuple):
+    """What is to be written, and the source's logits on `ids`, from which the target's may differ by `tolerance`."""
+
+    contents: Contents
+    ids: Tensor
+    expected: Tensor
+    tolerance: float
 
 
 def export_model(
@@ -89,34 +103,101 @@ def export_model(
     return _convert("huggingface", locate(source), kind, Path(target), overwrite, precision or only)
 
 
-def import_model(source: str | Path, target: str | Path, *, overwrite: bool = False) -> Conversion:
-    """Write a model of any format that is known by its files as a model folder of ours. Raises as `export_model`."""
+def import_model(
+    source: str | Path, target: str | Path, *, base: str | Path | None = None, overwrite: bool = False
+) -> Conversion:
+    """Write a model of any format that is known by its files as a model folder of ours.
+
+    An adapter of the peft library is added to the weights of `base`, a model folder or bundled name; None: of the model
+    that it names itself, where that is one. Raises as `export_model`, and UsageError where that is none, or where
+    `base` is given for anything else.
+    """
     source = Path(source) if Path(source).is_file() else locate(source)
+    if peft.recognise(source):
+        return _import_adapter(source, Path(target), base, overwrite)
+    if base is not None:
+        raise UsageError(
+            f"a base model is for an adapter, but {source} has no {peft.CONFIG}\n"
+            "Leave out --base, or give the adapter's folder."
+        )
     for kind, reader in KINDS.items():
         if reader.recognise(source):
             return _convert(kind, source, "huggingface", Path(target), overwrite, None)
     raise FormatError(
-        f"{source} holds no model of a known format\nKnown are: {', '.join(KINDS)}. A folder needs its {CONFIG}, a "
-        "checkpoint or a ckpt.pt."
+        f"{source} holds no model of a known format\nKnown are: {', '.join(KINDS)}, peft. A folder needs its {CONFIG}, "
+        f"a checkpoint, a ckpt.pt or an {peft.CONFIG}."
     )
+
+
+def _import_adapter(source: Path, target: Path, base: str | Path | None, overwrite: bool) -> Conversion:
+    check_target(target, overwrite)
+    folder = _base_of(source, base)
+    _check_apart(source, target)
+    _check_apart(folder, target)
+    read = partial(_read_adapter, source, folder, target.name)
+    return replace(
+        _write_checked(read, "huggingface", target, overwrite), source=str(source), kind="peft", base=str(folder)
+    )
+
+
+def _read_adapter(source: Path, folder: Path, name: str) -> _Reading:
+    """The logits are those of the model with the adapter beside its weights, which are then added up."""
+    contents = _read_huggingface(folder)
+    adapter = peft.read(source, contents.model)
+    ids = _ids(contents.model)
+    with peft.attached(contents.model, adapter):
+        expected = _logits(contents.model, ids)
+    peft.merge(contents.model, adapter)
+    dtype = next(contents.model.parameters()).dtype
+    tolerance = _TOLERANCES.get(dtype, _ROUNDING)  # sums in half a precision are rounded once more
+    return _Reading(replace(contents, name=name, card=None), ids, expected, tolerance)
+
+
+def _base_of(source: Path, base: str | Path | None) -> Path:
+    """The folder of the model that an adapter belongs to. Raises UsageError where nothing says which that is."""
+    if base is not None:
+        return locate(base)
+    named = peft.base_named(source)
+    if named is None or not (Path(named).is_dir() or named in bundled_names()):
+        said = "does not say what it was trained on" if named is None else f"was trained on {ascii(named)[:200]}"
+        raise UsageError(
+            f"the adapter {source} {said}{'' if named is None else ', and no such folder is here'}\n"
+            "Name the folder of that model: --base MODEL."
+        )
+    return locate(named)
+
+
+def _check_apart(source: Path, target: Path) -> None:
+    if os.path.realpath(source) == os.path.realpath(target):
+        raise UsageError(f"source and target are the same folder, {source}\nName another target.")
 
 
 def _convert(
     origin: str, source: Path, kind: str, target: Path, overwrite: bool, precision: torch.dtype | None
 ) -> Conversion:
-    writer = KINDS[kind]
-    writer.check_target(target, overwrite)
-    if os.path.realpath(source) == os.path.realpath(target):
-        raise UsageError(f"source and target are the same folder, {source}\nName another target.")
+    KINDS[kind].check_target(target, overwrite)
+    _check_apart(source, target)
+    done = _write_checked(partial(_read_model, origin, source, precision), kind, target, overwrite)
+    return replace(done, source=str(source), kind=kind if origin == "huggingface" else origin)
+
+
+def _read_model(origin: str, source: Path, precision: torch.dtype | None) -> _Reading:
     contents = KINDS[origin].read(source)
     dtype = next(contents.model.parameters()).dtype
     ids = _ids(contents.model)
     expected = _logits(contents.model, ids)
-    parameters = contents.model.config.n_parameters()
     if precision is not None:
         contents.model.to(precision)
     narrows = precision is not None and torch.promote_types(dtype, precision) is not precision
     tolerance = _TOLERANCES[precision] if precision is not None and narrows else _ROUNDING
+    return _Reading(contents, ids, expected, tolerance)
+
+
+def _write_checked(read: Callable[[], _Reading], kind: str, target: Path, overwrite: bool) -> Conversion:
+    """Write what is read, open it again and compare; the conversion's source is the caller's to say."""
+    writer = KINDS[kind]
+    contents, ids, expected, tolerance = read()
+    parameters = contents.model.config.n_parameters()
     with new_folder(target, overwrite=overwrite) as folder:
         writer.write(contents, folder)
         del contents  # two models at once would be twice the memory
@@ -135,9 +216,9 @@ def _convert(
                 "Nothing was written. Report this with the model's config.json."
             )
     return Conversion(
-        source=str(source),
+        source="",
         target=str(target),
-        kind=kind if origin == "huggingface" else origin,
+        kind=kind,
         parameters=parameters,
         largest_difference=largest,
         checked_with=", ".join(name for name, _ in differences),

@@ -51,7 +51,8 @@ LARGEST_SHARD = 5_000_000_000
 
 # What a model's folder may hold when it is overwritten; anything else is somebody's own and stays.
 _PARTS = (
-    *(CONFIG, GENERATION, CARD, "LICENSE*", "NOTICE*", ".gitattributes", "training", "recipe.toml", "metrics.jsonl"),
+    *(CONFIG, GENERATION, CARD, "LICENSE*", "NOTICE*", ".gitattributes", "training", "adapter", "recipe.toml"),
+    "metrics.jsonl",
     *("model.safetensors", "model-?????-of-?????.safetensors", INDEX),
     *("pytorch_model.bin", "pytorch_model-?????-of-?????.bin", "pytorch_model.bin.index.json"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),

@@ -14,6 +14,7 @@ from headway.errors import ConfigError
 from headway.models.hardware import has_bfloat16
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict
+from headway.text.byte_level_training import vocabulary_size
 from headway.training.recipe import BudgetSettings, Recipe, TrainSettings
 
 # Width and layers of the models to choose from; heads are 32 to 64 wide.
@@ -33,6 +34,13 @@ _MUON_SHARE = 0.25
 
 # Seconds of work from which half a minute of compiling comes back.
 _COMPILING_PAYS = 240.0
+
+# Bytes of text to a token, before its vocabulary is known.
+_BYTES_PER_TOKEN = 3.5
+
+# The output matrix has at most this share of the layers' numbers, rounded down to a power of two; and the fewest ids.
+_OUTPUT_SHARE = 0.75
+_FEWEST_IDS = 512
 
 # Passes over a text from which a model learns it by heart.
 _OFTEN = 20
@@ -61,9 +69,7 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
     `start` is the model table of the model the run starts from, if it does. Raises ConfigError where a given setting is
     not one of the family's, or this machine cannot do what was asked.
     """
-    device = recipe.train.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("train.device is cuda, but this machine has no CUDA device; leave it out or say cpu")
+    device = _device(recipe)
     precision = recipe.train.precision or ("bfloat16" if has_bfloat16(device) else "float32")
     reasons = [f"runs on {device} in {precision}"]
     readable = _tokens_in_budget(recipe.budget, facts, device)
@@ -116,6 +122,28 @@ def _choose_training(recipe: Recipe, config: Any, facts: TextFacts, epochs: floa
     return settings, reasons
 
 
+def fitting_vocabulary(recipe: Recipe, n_bytes: int) -> int:
+    """How many ids a vocabulary learnt from so many bytes of text should have for the recipe's budget.
+
+    As many as the text can teach, but not so many that the output matrix takes more work than the layers.
+    """
+    facts = TextFacts(training_tokens=int(n_bytes / _BYTES_PER_TOKEN), vocabulary=0)
+    device = _device(recipe)
+    width, n_layers = _size(_tokens_in_budget(recipe.budget, facts, device), facts)
+    width, n_layers = recipe.model.get("width", width), recipe.model.get("n_layers", n_layers)
+    if not (isinstance(width, int) and isinstance(n_layers, int) and width > 0 and n_layers > 0):
+        return vocabulary_size(n_bytes)  # a wrong setting is refused when the model is chosen
+    affordable = max(_FEWEST_IDS, int(_OUTPUT_SHARE * 12 * width * n_layers))
+    return min(vocabulary_size(n_bytes), 2 ** int(math.log2(affordable)))
+
+
+def _device(recipe: Recipe) -> str:
+    device = recipe.train.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device is cuda, but this machine has no CUDA device; leave it out or say cpu")
+    return device
+
+
 def model_table(family_name: str, config: Any) -> dict[str, Any]:
     """A model's settings as a recipe holds them: with the family's name, without what a foreign file brought along."""
     return {"family": family_name, **{name: value for name, value in to_dict(config).items() if name != "foreign"}}
@@ -153,9 +181,7 @@ def _kept(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, device: str) -> dict[str, Any]:
     """The largest model of the ladder that budget and text feed; whatever was given stands."""
-    wanted = min(readable / _TOKENS_PER_PARAMETER * 1.6, facts.training_tokens)
-    fitting = [step for step in _LADDER if 12 * step[0] ** 2 * step[1] <= wanted]
-    width, n_layers = fitting[-1] if fitting else _LADDER[0]
+    width, n_layers = _size(readable, facts)
     width = given.get("width", width)
     longest = 256 if device == "cpu" else 1024
     roomy = 2 ** max(5, int(math.log2(max(facts.training_tokens, 2) / 8))) if facts.training_tokens > 512 else 32
@@ -174,6 +200,13 @@ def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, devi
             f"leave it out, or set tokenizer.vocabulary"
         )
     return model
+
+
+def _size(readable: float, facts: TextFacts) -> tuple[int, int]:
+    """Width and layers: the largest of the ladder whose matrices budget and text feed."""
+    wanted = min(readable / _TOKENS_PER_PARAMETER * 1.6, facts.training_tokens)
+    fitting = [step for step in _LADDER if 12 * step[0] ** 2 * step[1] <= wanted]
+    return fitting[-1] if fitting else _LADDER[0]
 
 
 def _heads(width: Any) -> int:

@@ -18,11 +18,13 @@ from headway.formats.folder import Model, load, write_folder
 from headway.models.registry import family, family_of
 from headway.settings import to_dict, unknown_setting
 from headway.storage import new_folder
-from headway.text.byte_level_training import train_byte_level, vocabulary_size
+from headway.text.byte_level_training import train_byte_level
 from headway.text.tokenizer import Tokenizer
+from headway.training.adapters import attach, write_adapter
 from headway.training.checkpoint import RunState, save_checkpoint
-from headway.training.defaults import TextFacts, fill_in, model_config, model_table
-from headway.training.optimizer import build_optimizer
+from headway.training.defaults import TextFacts, fill_in, fitting_vocabulary, model_config, model_table
+from headway.training.layers import write_frozen
+from headway.training.optimizer import Optimizers, build_optimizer
 from headway.training.recipe import DataSettings, Recipe, to_toml
 from headway.training.report import Reporter
 
@@ -45,6 +47,11 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
     StorageError where the folder cannot be written; then nothing is left behind.
     """
     _check_names(recipe)
+    if recipe.adapter is not None and recipe.train.freeze:
+        raise ConfigError(
+            f"adapters leave all of the model's own weights as they are, so there is nothing for "
+            f"train.freeze={recipe.train.freeze} to freeze; leave it out, or train without --lora"
+        )
     print_of_data = data_fingerprint(recipe.data)
     documents = read_documents(recipe.data.path, text_field=recipe.data.text_field)
     with new_folder(output) as folder:
@@ -67,8 +74,8 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
         model = _first_weights(complete, start_model)
         assert complete.train.device is not None
         model.to(complete.train.device)
-        optimizer = build_optimizer(model, complete.train)
         write_folder(model, tokenizer, folder, name=output.name, card=card(complete, None))
+        optimizer = _learners(model, complete, folder, reporter)
         (training / RECIPE).write_text(to_toml(complete), encoding="utf-8")
         record = RunRecord(data_fingerprint=print_of_data, facts=facts)
         (training / RUN).write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
@@ -108,7 +115,7 @@ def _start(recipe: Recipe, documents: Documents, reporter: Reporter) -> tuple[Mo
     if recipe.tokenizer.folder is not None:
         return None, Tokenizer.load(recipe.tokenizer.folder)
     n_bytes = corpus_bytes(recipe.data.path, text_field=recipe.data.text_field)
-    size = recipe.tokenizer.vocabulary or vocabulary_size(n_bytes)
+    size = recipe.tokenizer.vocabulary or fitting_vocabulary(recipe, n_bytes)
     tokenizer = train_byte_level((document.text for document in documents), size)
     reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {n_bytes:,} bytes of text")
     return None, tokenizer
@@ -129,6 +136,19 @@ def _first_weights(recipe: Recipe, start: Model | None) -> Model:
     return model
 
 
+def _learners(model: Model, recipe: Recipe, folder: Path, reporter: Reporter) -> Optimizers:
+    """What moves the weights that learn; adapters are put in place before, and what does not learn is written once."""
+    if recipe.adapter is not None:
+        attach(model, recipe.adapter)
+        write_adapter(folder, model, recipe.start)
+    optimizer = build_optimizer(model, recipe.train)
+    write_frozen(folder / "training", model)
+    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    if learning < (total := sum(parameter.numel() for parameter in model.parameters())):
+        reporter.note(f"{learning:,} of {total:,} weights learn, the others stay as they are")
+    return optimizer
+
+
 def _division(shards: TokenShards, path: str) -> str:
     """How the text was divided. Raises DataError where nothing is left to train or to measure on."""
     train, validation = shards.split("train"), shards.split("validation")
@@ -145,14 +165,20 @@ def card(recipe: Recipe, state: RunState | None) -> str:
     """The model card: what it is, what it read, how well it does; `state` is None before the run has ended."""
     name, text = Path(recipe.output).resolve().name, Path(recipe.data.path).resolve().name
     parameters = model_config(recipe.model).n_parameters()
+    sources = "the text it was trained on" if recipe.start is None else "the model it began with and of the text"
     lines = [
         f"# {name}",
         "",
         f"A {recipe.model['family']} model of {parameters:,} parameters, trained on `{text}` with headway.",
         "",
         "- Recipe: `training/recipe.toml`; `headway train --recipe` takes it and trains the same model again.",
-        "- Licence: that of the text it was trained on; say it here before you share the model.",
+        f"- Licence: that of {sources}; say it here before you share the model.",
     ]
+    if recipe.adapter is not None:
+        lines.append(
+            f"- It is {Path(recipe.start or '').name} with low-rank adapters of rank {recipe.adapter.rank} added to "
+            f"its weights; `adapter/` holds them alone, for the peft library."
+        )
     if state is None:
         lines.append("- In training: the weights are the best so far on the validation text.")
     elif state.best is not None:

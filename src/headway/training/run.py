@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,16 @@ from headway.corpus.batches import TokenBatches
 from headway.corpus.shards import TokenShards
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
-from headway.errors import ConfigError, DependencyError, FormatError, StorageError, TrainingError
-from headway.formats.folder import CARD, replace_weights
+from headway.errors import ConfigError, FormatError, StorageError, TrainingError
+from headway.formats.folder import CARD
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
 from headway.storage import only_writer, replace_file, sweep
 from headway.text.tokenizer import Tokenizer
+from headway.training.adapters import attach, keep
 from headway.training.checkpoint import RunState, latest_checkpoint, load_checkpoint
 from headway.training.defaults import fill_in, model_config
+from headway.training.layers import FROZEN, read_frozen
 from headway.training.objectives import CausalLanguageModelling
 from headway.training.optimizer import build_optimizer
 from headway.training.prepare import DATA, RECIPE, RUN, RunRecord, card, data_fingerprint, prepare
@@ -166,10 +169,13 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     tokenizer = Tokenizer.load(output)
     objective = _objective(recipe, TokenShards.open(training / DATA))
     model = family(recipe.model["family"]).model(model_config(recipe.model)).to(settings.device)
+    if recipe.adapter is not None:
+        attach(model, recipe.adapter)
     optimizer = build_optimizer(model, settings)
+    read_frozen(training, model)
     load_checkpoint(checkpoint, model, optimizer)
     if settings.compile:
-        _compile(model)
+        _compile(model, reporter)
     budget = Budget(
         settings=recipe.budget,
         tokens_per_step=objective.tokens_per_step,
@@ -178,26 +184,28 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     outlets = Outlets(
         training=training,
         reporter=reporter,
-        keep_best=lambda model: replace_weights(output, model),  # type: ignore[arg-type]
+        keep_best=partial(keep, recipe),
         sample=lambda model: _sample(model, tokenizer, settings.sample_tokens, settings.seed),
     )
     return Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
 
 
 def _tidy(recipe: Recipe, state: RunState) -> None:
-    """After the last step: the card says how the run ended, and the token shards go."""
+    """After the last step: the card says how the run ended, and what only a run that goes on needs is removed."""
     output, text = Path(recipe.output), card(recipe, state)
     replace_file(output / CARD, lambda path: _write(path, text))
+    shutil.rmtree(output / "training" / FROZEN, ignore_errors=True)
     shutil.rmtree(output / "training" / DATA, ignore_errors=True)
 
 
-def _compile(model: nn.Module) -> None:
-    """Compile the full pass in place; steps of decoding stay as they are. Raises DependencyError without a compiler."""
+def _compile(model: nn.Module, reporter: Reporter) -> None:
+    """Compile the full pass in place; steps of decoding stay as they are."""
     if not any(map(shutil.which, _COMPILERS)):
-        raise DependencyError(
-            f"train.compile needs a C++ compiler, but none of {', '.join(_COMPILERS)} is on the path; "
-            f"install one, or leave train.compile out"
+        reporter.note(
+            f"warning: train.compile needs a C++ compiler, and none of {', '.join(_COMPILERS)} is on the path; "
+            f"the run goes on uncompiled and is slower"
         )
+        return
     model.compile(dynamic=False)
 
 
