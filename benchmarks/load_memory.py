@@ -1,6 +1,7 @@
-"""How much memory loading takes, as a multiple of the weights: the peak above what the imports take.
+"""How much memory loading takes, and then writing, as a multiple of the weights: the peak above what the imports take.
 
 Usage: load_memory.py [SIZE] [FILE_KIND], by default 124M safetensors; 1558M needs 6.3 GB of disk and 8 GB of memory.
+Writing is greedy, at batch 1: 32 tokens of prompt and 64 new ones in float32.
 """
 
 import argparse
@@ -32,8 +33,10 @@ if sys.argv[3] == "pytorch":
 LOAD = """
 import re, sys, time, torch
 from pathlib import Path
+from headway.decoding.choice import Choice
+from headway.decoding.rows import Rows
 from headway.formats.folder import load
-torch.set_num_threads(1)
+torch.set_num_threads(int(sys.argv[2]))
 torch.zeros(1000, 1000).t().contiguous().aminmax()
 def peak():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -41,17 +44,23 @@ before, start = peak(), time.perf_counter()
 model, _ = load(sys.argv[1])
 seconds = time.perf_counter() - start
 weights = sum(parameter.numel() * parameter.itemsize for parameter in model.parameters())
-print((peak() - before) / weights, weights, seconds)
+loaded = peak()
+rows = Rows(model)
+rows.add(list(range(32)), Choice(temperature=0), max_new_tokens=64)
+while len(rows):
+    rows.step()
+print((loaded - before) / weights, weights, seconds, (peak() - before) / weights)
 """
 
 
-def measure(size: str, file_kind: str, place: Path) -> tuple[float, int, float]:
-    """The peak as a multiple of the weights, the weights' bytes, and the seconds that loading took."""
+def measure(size: str, file_kind: str, place: Path, threads: int = 2) -> tuple[float, int, float, float]:
+    """The peak as a multiple of the weights, their bytes, the seconds that loading took, the peak with writing."""
     folder = place / size
     subprocess.run([sys.executable, "-c", WRITE, size, folder, file_kind], check=True)
-    result = subprocess.run([sys.executable, "-c", LOAD, folder], check=True, capture_output=True, text=True)
-    multiple, weights, seconds = result.stdout.split()
-    return float(multiple), int(weights), float(seconds)
+    command = [sys.executable, "-c", LOAD, folder, str(threads)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    multiple, weights, seconds, writing = result.stdout.split()
+    return float(multiple), int(weights), float(seconds), float(writing)
 
 
 if __name__ == "__main__":
@@ -60,8 +69,8 @@ if __name__ == "__main__":
     parser.add_argument("file_kind", nargs="?", default="safetensors", choices=["safetensors", "pytorch"])
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        multiple, weights, seconds = measure(arguments.size, arguments.file_kind, Path(place))
+        multiple, weights, seconds, writing = measure(arguments.size, arguments.file_kind, Path(place))
     print(
-        f"{arguments.size} {arguments.file_kind}: peak {multiple:.3f} x the weights ({weights / 1e9:.2f} GB), "
-        f"{seconds:.1f} s"
+        f"{arguments.size} {arguments.file_kind}: peak {multiple:.3f} x the weights ({weights / 1e9:.2f} GB) loading, "
+        f"{seconds:.1f} s; {writing:.3f} x with writing"
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headway.nn.linear import Linear
 from headway.nn.trace import Watch
 
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -56,8 +57,8 @@ class SelfAttention(nn.Module):
         self.n_heads = n_heads
         self.scale = (width // n_heads) ** -0.5 if scale is None else scale
         self.dropout = dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.output = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.output = Linear(width, width)
 
     def forward(
         self,

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headway.nn.linear import Linear
+
 Activation = Literal["gelu_tanh", "gelu", "relu", "silu", "tanh"]
 
 
@@ -30,8 +32,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int, activation: Activation) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden)
-        self.contract = nn.Linear(hidden, width)
+        self.expand = Linear(width, hidden)
+        self.contract = Linear(hidden, width)
         self.activate = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ reused and two generations can never disturb each other. Only `copy` leaves it a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import add
 
 import torch
 from torch import Tensor
@@ -122,26 +123,30 @@ class KeyValueState:
         """
         self._check()
         new = counts.to(device="cpu", dtype=torch.int64)
-        if new.shape != self._lengths.shape or bool(((new < 0) | (new > n_new)).any()):
+        # Plain ints: every step asks these few questions, and a tensor operation costs more than all of them.
+        added, held = new.tolist(), self._lengths.tolist()
+        if new.shape != self._lengths.shape or not all(0 <= count <= n_new for count in added):
             raise UsageError(
-                f"a step takes one count in 0..{n_new} for each of {self._lengths.shape[0]} rows, "
-                f"but got {new.tolist()}"
+                f"a step takes one count in 0..{n_new} for each of {self._lengths.shape[0]} rows, but got {added}"
             )
-        after = self._lengths + new
-        most = int(after.max()) if after.numel() else 0
+        most = max(map(add, held, added), default=0)
         if most > self._shape.context:
             raise ContextError(
                 f"a row may hold {self._shape.context} tokens (the model's context), but this step would make it {most}"
             )
         self._spent = True
-        return Extension(self._shape, self._with_room(most), self._lengths, new, n_new)
+        self._make_room(most)
+        return Extension(self._shape, (self._keys, self._values), self._lengths, new, n_new)
 
-    def _with_room(self, needed: int) -> tuple[list[Tensor], list[Tensor]]:
+    def _make_room(self, needed: int) -> None:
+        """Grow by doubling, a buffer at a time, so that at most one stands twice in memory."""
         room = self._keys[0].shape[2]
         if needed <= room:
-            return self._keys, self._values
+            return
         grown = min(max(needed, 2 * room, _ROOM), self._shape.context)
-        return [_widen(k, grown) for k in self._keys], [_widen(v, grown) for v in self._values]
+        for buffers in (self._keys, self._values):
+            for layer, buffer in enumerate(buffers):
+                buffers[layer] = _widen(buffer, grown)
 
     def _check(self) -> None:
         if self._spent:
@@ -167,18 +172,19 @@ class Extension:
         self._lengths = lengths
         self._counts = counts
         self._n_new = n_new
-        after = lengths + counts
-        self._seen = int(after.max()) if after.numel() else 0
-        level = bool((counts == n_new).all()) and bool((lengths == lengths[:1]).all())
-        self._start = int(lengths[0]) if level and lengths.numel() else None
-        steps = torch.arange(n_new)
-        first = lengths[:1] if level else lengths
-        positions = first[:, None] + steps  # (B or 1, T)
-        self.positions = positions.clamp(max=shape.context - 1).to(shape.device)
-        self.causal = level and self._start == 0 and n_new > 1
+        held, added = lengths.tolist(), counts.tolist()
+        self._seen = max(map(add, held, added), default=0)
+        level = len(set(held)) == 1 and min(added) == n_new  # every row grows from the same place by the same number
+        self._start = held[0] if level else None
+        if self._start is not None:
+            positions = torch.arange(self._start, self._start + n_new)[None]  # (1, T)
+        else:
+            positions = lengths[:, None] + torch.arange(n_new)  # (B, T)
+        self.positions = (positions if level else positions.clamp(max=shape.context - 1)).to(shape.device)
+        self.causal = self._start == 0 and n_new > 1
         self.mask = None if self.causal or (level and n_new == 1) else self._mask(positions)
         if self._start is None:
-            rows, columns = (steps < counts[:, None]).nonzero(as_tuple=True)
+            rows, columns = (torch.arange(n_new) < counts[:, None]).nonzero(as_tuple=True)
             slots = lengths[rows] + columns
             self._rows, self._columns, self._slots = (part.to(shape.device) for part in (rows, columns, slots))
 
@@ -186,10 +192,10 @@ class Extension:
         """Store the layer's new keys and values (B, H, T, K); return all a query may see, (B, H, S, K) each."""
         for buffer, new in ((self._keys[layer], key), (self._values[layer], value)):
             if self._start is not None:
-                buffer[:, :, self._start : self._start + self._n_new] = new
+                buffer.narrow(2, self._start, self._n_new).copy_(new)
             else:
                 buffer[self._rows, :, self._slots] = new[self._rows, :, self._columns]
-        return self._keys[layer][:, :, : self._seen], self._values[layer][:, :, : self._seen]
+        return self._keys[layer].narrow(2, 0, self._seen), self._values[layer].narrow(2, 0, self._seen)
 
     def finish(self) -> KeyValueState:
         """The state after the step."""

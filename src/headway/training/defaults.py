@@ -18,7 +18,7 @@ from headway.text.byte_level_training import vocabulary_size
 from headway.training.recipe import BudgetSettings, Recipe, TrainSettings
 
 # Width and layers of the models to choose from; heads are 32 to 64 wide.
-_LADDER = ((64, 2), (96, 3), (128, 4), (192, 4), (256, 6), (384, 6), (512, 8), (768, 12))
+_LADDER = ((64, 2), (96, 3), (128, 4), (192, 4), (256, 6), (384, 6), (512, 8), (768, 12), (1024, 24), (1280, 36))
 
 # Arithmetic a training run gets out of the hardware, FLOP/s, to the order of magnitude: for choosing a size only.
 _ARITHMETIC = {"cpu": 5e10, "cuda": 5e13}

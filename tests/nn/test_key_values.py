@@ -1,0 +1,44 @@
+import torch
+
+from headway.nn.key_values import KeyValueShape, KeyValueState
+
+SHAPE = KeyValueShape(n_layers=2, n_heads=3, head_width=5, context=211, dtype=torch.float32, device=torch.device("cpu"))
+
+
+def step(state: KeyValueState, counts: list[int], first: float) -> tuple[KeyValueState, torch.Tensor]:
+    """One step whose keys are first, first + 1, ... by position and whose values are their negatives."""
+    n_new = max(counts)
+    extension = state.extend(torch.tensor(counts), n_new)
+    for layer in range(SHAPE.n_layers):
+        new = (first + torch.arange(float(n_new)))[None, None, :, None].expand(len(counts), 3, n_new, 5)
+        keys, values = extension.write(layer, new, -new)
+        assert torch.equal(keys, -values)
+    return extension.finish(), keys
+
+
+def test_growing_room_keeps_what_was_written_and_where():
+    state = KeyValueState.empty(SHAPE, rows=2, capacity=None)
+    rooms = []
+    for at in range(0, 209, 11):
+        state, keys = step(state, [11, 11], float(at))
+        rooms.append(state.capacity)
+        assert torch.equal(keys, torch.arange(float(at + 11))[None, None, :, None].expand(2, 3, at + 11, 5))
+    assert sorted(set(rooms)) == [64, 128, 211]  # by doubling, and never past the context
+    assert state.lengths.tolist() == [209, 209]
+
+
+def test_a_copy_is_not_disturbed_when_the_other_grows():
+    state, _ = step(KeyValueState.empty(SHAPE, rows=1, capacity=7), [7], 0.0)
+    kept = state.copy()
+    state, _ = step(state, [2], 50.0)
+    assert (kept.capacity, state.capacity) == (7, 64)
+    kept, keys = step(kept, [1], 7.0)
+    assert keys[0, 0, :, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_rows_of_unequal_counts_are_each_written_at_their_own_place():
+    state, _ = step(KeyValueState.empty(SHAPE, rows=2, capacity=None), [3, 1], 0.0)
+    state, keys = step(state, [1, 2], 70.0)
+    assert keys[0, 0, :, 0].tolist()[:4] == [0, 1, 2, 70]
+    assert keys[1, 0, :, 0].tolist()[:3] == [0, 70, 71]
+    assert state.lengths.tolist() == [4, 3]
