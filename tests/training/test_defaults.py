@@ -68,16 +68,30 @@ def test_muon_is_chosen_where_a_step_reads_many_tokens_for_its_width():
     def choice(*assignments):
         return filled(5_000_000, *assignments, steps=400)[0].train.optimizer
 
-    assert choice("model.width=128") == choice("model.width=256") == "muon"
-    assert choice("model.width=128", "train.batch_size=2") == choice("model.width=768") == "adamw"
+    assert choice("model.width=128") == choice("model.width=768") == "muon"
+    assert choice("model.width=128", "train.batch_size=2") == choice("model.width=1024") == "adamw"
     assert choice("model.width=128", "train.optimizer=adamw") == "adamw"
 
 
-def test_compiling_is_chosen_where_the_run_is_long_enough_to_pay_for_it():
-    assert filled(5_000_000, minutes=10.0)[0].train.compile and not filled(5_000_000, minutes=2.0)[0].train.compile
-    assert filled(5_000_000, steps=10**6)[0].train.compile and not filled(5_000_000, steps=10)[0].train.compile
-    assert not filled(5_000_000, "train.compile=false", minutes=10.0)[0].train.compile
-    assert any("compiled first" in reason for reason in filled(5_000_000, minutes=10.0)[1])
+def test_compiling_is_chosen_in_bfloat16_where_the_run_is_long_enough_to_pay_for_it():
+    def compiled(*assignments, **budget):
+        return filled(5_000_000, *assignments, **budget)[0].train.compile
+
+    narrow = "train.precision=bfloat16"
+    assert compiled(narrow, minutes=10.0) and not compiled(narrow, minutes=2.0)
+    assert compiled(narrow, steps=10**6) and not compiled(narrow, steps=10)
+    assert not compiled("train.precision=float32", minutes=10.0)
+    assert compiled("train.compile=true", "train.precision=float32", minutes=2.0)
+    assert not compiled("train.compile=false", narrow, minutes=10.0)
+    assert any("compiled first" in reason for reason in filled(5_000_000, narrow, minutes=10.0)[1])
+
+
+def test_a_short_budget_takes_smaller_steps_and_steps_given_do_not():
+    def tokens(**budget):
+        train = filled(5_000_000, **budget)[0].train
+        return train.batch_size * train.window
+
+    assert tokens(minutes=0.5) < tokens(minutes=60.0) == tokens(steps=5)
 
 
 def test_a_text_read_very_often_gets_patience_and_others_none():

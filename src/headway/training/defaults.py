@@ -6,7 +6,7 @@ The same recipe, text and kind of hardware give the same choices anywhere: nothi
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -23,16 +23,19 @@ _LADDER = ((64, 2), (96, 3), (128, 4), (192, 4), (256, 6), (384, 6), (512, 8), (
 # Arithmetic a training run gets out of the hardware, FLOP/s, to the order of magnitude: for choosing a size only.
 _ARITHMETIC = {"cpu": 5e10, "cuda": 5e13}
 
-# Tokens a step reads where the batch is not given.
+# Tokens a step reads where the batch is not given; fewer where that would leave a run too few steps to learn in.
 _TOKENS_PER_STEP = {"cpu": 4096, "cuda": 65536}
+_FEW_STEPS = 600
+_FEWEST_TOKENS = 2048
 
 # Work of a Muon update next to that of a step's products is about this many times the width over the step's tokens:
-# five Newton-Schulz steps of 2 (2 D^2 F + D^3) against 6 D F for each token, in a layer with F = 4 D. Above a quarter
-# AdamW's cheaper steps go further.
+# five Newton-Schulz steps of 2 (2 D^2 F + D^3) against 6 D F for each token, in a layer with F = 4 D. Muon learns as much
+# in about half the steps (docs/defaults.md), so it wins while that is less than the step's own work.
 _MUON_WORK = 4.0
-_MUON_SHARE = 0.25
+_MUON_SHARE = 0.75
 
-# Seconds of work from which half a minute of compiling comes back.
+# Seconds of work from which half a minute of compiling comes back, in bfloat16. In float32 on a processor it never did:
+# products take most of the time there, and compiling leaves those as they are (docs/benchmarks.md).
 _COMPILING_PAYS = 240.0
 
 # Bytes of text to a token, before its vocabulary is known.
@@ -50,6 +53,9 @@ _PATIENCE = 4
 
 # Tokens to read for each parameter: about 20 makes best use of a budget (Hoffmann et al. 2022, section 3).
 _TOKENS_PER_PARAMETER = 20
+
+# Numbers in the layers for each token of a small text, which is then read many times, with dropout.
+_PARAMETERS_PER_TOKEN = 6
 
 
 _NAMES = {"adamw": "AdamW", "muon": "Muon"}
@@ -83,7 +89,7 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
     window = recipe.train.window or _window(config.context, facts, start is not None and device == "cpu")
     if window > config.context:
         raise ConfigError(f"train.window must be at most the model's context {config.context}, but got {window}")
-    batch_size = recipe.train.batch_size or _batch_size(window, facts, device, recipe.train.accumulation)
+    batch_size = recipe.train.batch_size or _batch_size(window, facts, recipe, config)
     epochs = _epochs(recipe.budget, facts, batch_size * window, device, config)
     reasons.append(_epoch_reason(epochs))
     settings = replace(recipe.train, device=device, precision=precision, window=window, batch_size=batch_size)
@@ -105,7 +111,8 @@ def _choose_training(recipe: Recipe, config: Any, facts: TextFacts, epochs: floa
     rate = given.learning_rate or _learning_rate(config.width, optimizer, tuned, adapted=recipe.adapter is not None)
     patience = given.patience if given.patience is not None else (_PATIENCE if epochs > _OFTEN else 0)
     seconds = _seconds(recipe.budget, config, epochs * facts.training_tokens, given.device)
-    compiled = given.compile if given.compile is not None else seconds >= _COMPILING_PAYS
+    pays = (given.device == "cuda" or given.precision == "bfloat16") and seconds >= _COMPILING_PAYS
+    compiled = pays if given.compile is None else given.compile
     settings = replace(
         given,
         optimizer=optimizer,
@@ -134,11 +141,11 @@ def fitting_vocabulary(recipe: Recipe, n_bytes: int) -> int:
     if not (isinstance(width, int) and isinstance(n_layers, int) and width > 0 and n_layers > 0):
         return vocabulary_size(n_bytes)  # a wrong setting is refused when the model is chosen
     affordable = max(_FEWEST_IDS, int(_OUTPUT_SHARE * 12 * width * n_layers))
-    return min(vocabulary_size(n_bytes), 2 ** int(math.log2(affordable)))
+    return int(min(vocabulary_size(n_bytes), 2 ** int(math.log2(affordable))))
 
 
-def _device(recipe: Recipe) -> str:
-    device = recipe.train.device or ("cuda" if torch.cuda.is_available() else "cpu")
+def _device(recipe: Recipe) -> Literal["cpu", "cuda"]:
+    device: Literal["cpu", "cuda"] = recipe.train.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("train.device is cuda, but this machine has no CUDA device; leave it out or say cpu")
     return device
@@ -204,7 +211,7 @@ def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, devi
 
 def _size(readable: float, facts: TextFacts) -> tuple[int, int]:
     """Width and layers: the largest of the ladder whose matrices budget and text feed."""
-    wanted = min(readable / _TOKENS_PER_PARAMETER * 1.6, facts.training_tokens)
+    wanted = min(readable / _TOKENS_PER_PARAMETER * 1.6, _PARAMETERS_PER_TOKEN * facts.training_tokens)
     fitting = [step for step in _LADDER if 12 * step[0] ** 2 * step[1] <= wanted]
     return fitting[-1] if fitting else _LADDER[0]
 
@@ -219,19 +226,20 @@ def _heads(width: Any) -> int:
 
 def _choose_dropout(model: dict[str, Any], recipe: Recipe, facts: TextFacts, device: str) -> dict[str, Any]:
     """Dropout by how often the text is read; none on attention, where a CPU's fused kernel has none."""
-    parameters = 12 * model_config(model).width ** 2 * model_config(model).n_layers
-    passes = _passes(recipe.budget, facts, device, parameters)
+    passes = _passes(recipe.budget, facts, device, model_config(model))
     rate = 0.0 if passes < 1.5 else 0.1 if passes < 20 else 0.2
     chosen = {"embedding_dropout": rate, "residual_dropout": rate, "attention_dropout": 0.0}
     return {**model, **chosen, **{name: value for name, value in recipe.model.items() if name in chosen}}
 
 
-def _passes(budget: BudgetSettings, facts: TextFacts, device: str, parameters: int) -> float:
+def _passes(budget: BudgetSettings, facts: TextFacts, device: str, config: Any) -> float:
     """About how often the budget reads the text."""
     if budget.minutes is None:
         return _tokens_in_budget(budget, facts, device) / max(facts.training_tokens, 1)
-    read = _ARITHMETIC[device] * 60 * budget.minutes / (6 * max(parameters, 1))
-    return read / max(facts.training_tokens, 1)
+    layers = 12 * config.width**2 * config.n_layers
+    attention = config.n_layers * config.width * config.context
+    per_token = 6 * (layers + config.vocabulary * config.width + attention)
+    return float(_ARITHMETIC[device] * 60 * budget.minutes / per_token / max(facts.training_tokens, 1))
 
 
 def _window(context: int, facts: TextFacts, shortened: bool) -> int:
@@ -240,9 +248,14 @@ def _window(context: int, facts: TextFacts, shortened: bool) -> int:
     return max(1, min(longest, facts.training_tokens - 1))
 
 
-def _batch_size(window: int, facts: TextFacts, device: str, accumulation: int) -> int:
-    """Rows for the tokens of a step, or for an eighth of a small text: more steps teach more than larger ones."""
-    rows = max(1, min(_TOKENS_PER_STEP[device], facts.training_tokens // 8) // window)
+def _batch_size(window: int, facts: TextFacts, recipe: Recipe, config: Any) -> int:
+    """Rows of a step: fewer where the budget or the text is small, since more steps teach more than larger ones."""
+    device, accumulation = _device(recipe), recipe.train.accumulation
+    read = _passes(recipe.budget, facts, device, config) * facts.training_tokens
+    tokens = _TOKENS_PER_STEP[device]
+    while recipe.budget.steps is None and tokens > _FEWEST_TOKENS and read / tokens < _FEW_STEPS:
+        tokens //= 2
+    rows = max(1, min(tokens, facts.training_tokens // 8) // window)
     return max(accumulation, rows - rows % accumulation)
 
 
@@ -266,7 +279,7 @@ def _seconds(budget: BudgetSettings, config: Any, tokens: float, device: str) ->
 def _epochs(budget: BudgetSettings, facts: TextFacts, per_step: int, device: str, config: Any) -> float:
     if budget.steps is not None:
         return budget.steps * per_step / max(facts.training_tokens, 1)
-    return _passes(budget, facts, device, 12 * config.width**2 * config.n_layers)
+    return _passes(budget, facts, device, config)
 
 
 def _size_reason(model: dict[str, Any], facts: TextFacts, budget: BudgetSettings) -> str:
