@@ -38,6 +38,7 @@ PLAIN = {
     "plain compiled fp32": {"compile": True, "bfloat16": False},
 }
 HEADWAY = "headway default"
+HEADWAY_ADAMW = "headway AdamW"  # as the plain loop; beside it, what Muon costs a step can be seen
 COMPILED = "plain compiled bf16"
 PEAK_SIZE = 2048
 
@@ -167,6 +168,7 @@ def headway_timing(job: Job) -> Timing:
         "train.evaluations=1",
         "train.sample_tokens=0",
         f"train.save_every={10**9}",
+        *(["train.optimizer=adamw"] if job.variant == HEADWAY_ADAMW else []),
         *job.size.assignments,
     ]
     stopwatch = Stopwatch(job.warm_up + job.steps)
@@ -225,8 +227,10 @@ def measure(size: Size, place: Path, given: argparse.Namespace) -> dict[str, Any
     bfloat16 = given.emulate or has_bfloat16("cpu")
     for _ in range(given.repeats):
         peaks.append(alone(peak_timing, given.threads, 10, bfloat16))
-        for variant in (*PLAIN, HEADWAY):
+        for variant in (*PLAIN, HEADWAY, HEADWAY_ADAMW):
             if variant == COMPILED and not bfloat16:
+                continue
+            if variant == HEADWAY_ADAMW and timings[HEADWAY][0].chosen["optimizer"] == "adamw":
                 continue
             job = Job(
                 size=size,
@@ -238,7 +242,7 @@ def measure(size: Size, place: Path, given: argparse.Namespace) -> dict[str, Any
                 threads=given.threads,
                 **files,
             )
-            timing = alone(headway_timing if variant == HEADWAY else plain_timing, job)
+            timing = alone(plain_timing if variant in PLAIN else headway_timing, job)
             timings.setdefault(variant, []).append(timing)
     return {
         "size": size.name,

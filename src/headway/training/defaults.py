@@ -262,10 +262,11 @@ def _batch_size(window: int, facts: TextFacts, recipe: Recipe, config: Any) -> i
 def _learning_rate(width: int, optimizer: str, tuned: bool, *, adapted: bool) -> float:
     """The highest rate by width: less for wider.
 
-    AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: about twice that, measured
-    (docs/defaults.md). A tenth to tune a model, as much as to train one for adapters, which start from nothing.
+    AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: measured at widths 96 and 192
+    (docs/defaults.md), where it changes less with the width. A tenth to tune a model, but all of it to train adapters,
+    which start from nothing.
     """
-    rate = (1.8e-3 if optimizer == "muon" else 6e-4) * (768 / width) ** 0.9
+    rate = 3.2e-3 * (768 / width) ** 0.5 if optimizer == "muon" else 6e-4 * (768 / width) ** 0.9
     return float(f"{rate / 10 if tuned and not adapted else rate:.2g}")
 
 
