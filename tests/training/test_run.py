@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from headway.corpus.readers import Document
 from headway.errors import (
     ConfigError,
     DataError,
@@ -19,7 +20,8 @@ from headway.errors import (
 from headway.formats.folder import load, save
 from headway.models.gpt2 import GPT2
 from headway.storage import only_writer
-from headway.training import run, trainer
+from headway.training import prepare, run, trainer
+from headway.training.prepare import spread
 from headway.training.recipe import recipe_from, to_toml
 from headway.training.report import Silent
 from headway.training.run import train
@@ -423,3 +425,20 @@ def test_minutes_spent_before_the_first_step_are_said(recipe, tmp_path):
     listener = Listener()
     assert train(recipe(minutes=1e-6), reporter=listener).steps == 0
     assert any("nothing was learnt" in text for text in listener.said)
+
+
+def test_a_vocabulary_is_learnt_from_documents_spread_over_a_large_text():
+    documents = [Document(text=f"{number:04d}") for number in range(100)]
+    assert list(spread(documents, 400, 400)) == list(spread(documents, 400, 9999)) == [d.text for d in documents]
+    some = [int(text) for text in spread(documents, 400, 80)]
+    assert 19 <= len(some) <= 21 and all(
+        4 <= after - before <= 6 for before, after in zip(some, some[1:], strict=False)
+    )
+
+
+def test_encoding_a_large_text_is_told_by_the_gigabyte():
+    listener = Listener()
+    tell = prepare._tell_encoded(listener)
+    for written in (10**8, 10**9 - 1, 10**9 + 5, 10**9 + 10**8, 3 * 10**9):
+        tell(written)
+    assert listener.said == ["1 GB of text encoded", "3 GB of text encoded"]

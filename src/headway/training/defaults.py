@@ -29,8 +29,8 @@ _FEW_STEPS = 600
 _FEWEST_TOKENS = 2048
 
 # Work of a Muon update next to that of a step's products is about this many times the width over the step's tokens:
-# five Newton-Schulz steps of 2 (2 D^2 F + D^3) against 6 D F for each token, in a layer with F = 4 D. Muon learns as much
-# in about half the steps (docs/defaults.md), so it wins while that is less than the step's own work.
+# five Newton-Schulz steps of 2 (2 D^2 F + D^3) against 6 D F for each token, in a layer with F = 4 D. What a step of
+# Muon learns more outweighs that while it is less than the step's own work (docs/defaults.md).
 _MUON_WORK = 4.0
 _MUON_SHARE = 0.75
 
@@ -262,11 +262,11 @@ def _batch_size(window: int, facts: TextFacts, recipe: Recipe, config: Any) -> i
 def _learning_rate(width: int, optimizer: str, tuned: bool, *, adapted: bool) -> float:
     """The highest rate by width: less for wider.
 
-    AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: measured at widths 96 and 192
-    (docs/defaults.md), where it changes less with the width. A tenth to tune a model, but all of it to train adapters,
-    which start from nothing.
+    AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: three times that, the best of
+    those tried at widths 96 and 192 (docs/defaults.md, docs/log.md). A tenth to tune a model, but all of it to train
+    adapters, which start from nothing.
     """
-    rate = 3.2e-3 * (768 / width) ** 0.5 if optimizer == "muon" else 6e-4 * (768 / width) ** 0.9
+    rate = (1.8e-3 if optimizer == "muon" else 6e-4) * (768 / width) ** 0.9
     return float(f"{rate / 10 if tuned and not adapted else rate:.2g}")
 
 

@@ -6,12 +6,14 @@ All of it is written beside the model folder and takes its place in one rename, 
 import dataclasses
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from headway.corpus.documents import Documents, corpus_bytes, fingerprint, read_documents
+from headway.corpus.documents import Documents, corpus_bytes, fingerprint, read_documents, text_bytes
+from headway.corpus.readers import Document
 from headway.corpus.shards import ShardSettings, TokenShards, write_shards
 from headway.errors import ConfigError, DataError, FormatError
 from headway.formats.folder import Model, load, write_folder
@@ -29,6 +31,10 @@ from headway.training.recipe import DataSettings, Recipe, to_toml
 from headway.training.report import Reporter
 
 RECIPE, RUN, DATA = "recipe.toml", "run.json", "data"
+
+_GIGABYTE = 10**9
+# A vocabulary learnt from more text than this hardly differs, and takes minutes longer.
+_VOCABULARY_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +70,7 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
             tokenizer,
             ShardSettings(validation_share=recipe.data.validation_share, seed=recipe.train.seed),
             validation=_validation(recipe.data),
+            progress=_tell_encoded(reporter),
         )
         reporter.note(_division(shards, recipe.data.path))
         facts = TextFacts(training_tokens=shards.split("train").tokens, vocabulary=tokenizer.size)
@@ -116,9 +123,33 @@ def _start(recipe: Recipe, documents: Documents, reporter: Reporter) -> tuple[Mo
         return None, Tokenizer.load(recipe.tokenizer.folder)
     n_bytes = corpus_bytes(recipe.data.path, text_field=recipe.data.text_field)
     size = recipe.tokenizer.vocabulary or fitting_vocabulary(recipe, n_bytes)
-    tokenizer = train_byte_level((document.text for document in documents), size)
-    reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {n_bytes:,} bytes of text")
+    tokenizer = train_byte_level(spread(documents, n_bytes, _VOCABULARY_BYTES), size)
+    learnt = f"{n_bytes:,} bytes" if n_bytes <= _VOCABULARY_BYTES else f"{_VOCABULARY_BYTES:,} of {n_bytes:,} bytes"
+    reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {learnt} of text")
     return None, tokenizer
+
+
+def spread(documents: Iterable[Document], n_bytes: int, wanted: int) -> Iterator[str]:
+    """The texts of evenly spread documents, about `wanted` of all `n_bytes` bytes; all, where they are fewer."""
+    seen = taken = 0
+    for document in documents:
+        if taken * n_bytes <= seen * wanted:
+            taken += text_bytes(document.text)
+            yield document.text
+        seen += text_bytes(document.text)
+
+
+def _tell_encoded(reporter: Reporter) -> Callable[[int], None]:
+    """Says how far the encoding of a large corpus has come, at every gigabyte."""
+    said = 0
+
+    def tell(written: int) -> None:
+        nonlocal said
+        if written // _GIGABYTE > said:
+            said = written // _GIGABYTE
+            reporter.note(f"{said} GB of text encoded")
+
+    return tell
 
 
 def _first_weights(recipe: Recipe, start: Model | None) -> Model:
