@@ -45,6 +45,9 @@ _BYTES_PER_TOKEN = 3.5
 _OUTPUT_SHARE = 0.75
 _FEWEST_IDS = 512
 
+# Passes over a text that teach nearly as much as so much new text would (Muennighoff et al. 2023, section 6).
+_AS_GOOD_AS_NEW = 4
+
 # Passes over a text from which a model learns it by heart.
 _OFTEN = 20
 
@@ -227,7 +230,7 @@ def _heads(width: Any) -> int:
 def _choose_dropout(model: dict[str, Any], recipe: Recipe, facts: TextFacts, device: str) -> dict[str, Any]:
     """Dropout by how often the text is read; none on attention, where a CPU's fused kernel has none."""
     passes = _passes(recipe.budget, facts, device, model_config(model))
-    rate = 0.0 if passes < 1.5 else 0.1 if passes < 20 else 0.2
+    rate = 0.0 if passes < _AS_GOOD_AS_NEW else 0.1 if passes < _OFTEN else 0.2
     chosen = {"embedding_dropout": rate, "residual_dropout": rate, "attention_dropout": 0.0}
     return {**model, **chosen, **{name: value for name, value in recipe.model.items() if name in chosen}}
 
@@ -262,9 +265,9 @@ def _batch_size(window: int, facts: TextFacts, recipe: Recipe, config: Any) -> i
 def _learning_rate(width: int, optimizer: str, tuned: bool, *, adapted: bool) -> float:
     """The highest rate by width: less for wider.
 
-    AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: three times that, the best of
-    those tried at widths 96 and 192 (docs/defaults.md, docs/log.md). A tenth to tune a model, but all of it to train
-    adapters, which start from nothing.
+    AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: three times that, about the
+    best of those tried at widths 96 and 192 (docs/defaults.md, docs/log.md). A tenth to tune a model, but all of it to
+    train adapters, which start from nothing.
     """
     rate = (1.8e-3 if optimizer == "muon" else 6e-4) * (768 / width) ** 0.9
     return float(f"{rate / 10 if tuned and not adapted else rate:.2g}")
