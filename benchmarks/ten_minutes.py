@@ -154,12 +154,21 @@ def bpe_side(train: Path, valid: Path, minutes: float, folder: Path, sizes: dict
 
 
 def measure(train: Path, valid: Path, minutes: float, place: Path) -> dict[str, Any]:
-    """All sides, one after the other."""
+    """All sides, one after the other; each is told on stderr when it is done."""
     folder = place / "headway"
     sides = {"headway": headway_side(train, valid, minutes, folder)}
+    tell("headway", sides["headway"])
     sides["plain-bpe"] = bpe_side(train, valid, minutes, folder, sides["headway"]["sizes"])
+    tell("plain-bpe", sides["plain-bpe"])
     sides["nanogpt-char"] = character_side(train, valid, minutes)
     return {"train": train.name, "valid": valid.name, "minutes": minutes, "sides": sides}
+
+
+def tell(name: str, side: dict[str, Any]) -> None:
+    """A side's figure as soon as there is one: the whole run takes half an hour."""
+    print(
+        f"{name}: {side['bits_per_byte']:.4f} bits per byte after {side['steps']:,} steps", file=sys.stderr, flush=True
+    )
 
 
 def table(result: dict[str, Any]) -> str:
