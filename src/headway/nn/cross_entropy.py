@@ -11,6 +11,8 @@ from torch.nn import functional
 
 _CHUNK = {"cpu": 2**22, "cuda": 2**27}
 """Logits that stand at once: on a processor about what its caches hold."""
+_FEWEST_ROWS = 256
+"""Positions at once at least: products of fewer rows are slower, and each chunk adds to the whole weight's gradient."""
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, ignored: int) -> Tensor:
@@ -34,7 +36,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, ign
 
 
 def _rows_at_once(weight: Tensor) -> int:
-    return max(1, _CHUNK.get(weight.device.type, _CHUNK["cuda"]) // weight.shape[0])
+    return max(_FEWEST_ROWS, _CHUNK.get(weight.device.type, _CHUNK["cuda"]) // weight.shape[0])
 
 
 def _loss(hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, precision: torch.dtype) -> Tensor:
