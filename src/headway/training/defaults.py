@@ -34,8 +34,9 @@ _FEWEST_TOKENS = 2048
 _MUON_WORK = 4.0
 _MUON_SHARE = 0.75
 
-# Seconds of work from which half a minute of compiling comes back, in bfloat16. In float32 on a processor it never did:
-# products take most of the time there, and compiling leaves those as they are (docs/benchmarks.md).
+# Seconds of work from which half a minute of compiling comes back, in bfloat16 or on a GPU. In float32 on a processor
+# products take most of the time and stay as they are: 4 to 11 % were gained (docs/benchmarks.md), for up to a minute's
+# compiling, and that is left to train.compile.
 _COMPILING_PAYS = 240.0
 
 # Bytes of text to a token, before its vocabulary is known.
