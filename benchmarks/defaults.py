@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from own_process import alone
+from whole_documents import whole_documents
 
 import headway
-from headway.corpus.documents import fingerprint, read_documents
+from headway.corpus.documents import fingerprint
 
 MEGABYTE = 1_000_000
 DEFAULT = "default"
@@ -111,19 +112,6 @@ def subset(corpus: Sequence[Path], megabytes: float, workdir: Path) -> Path:
         raise SystemExit(f"the corpus has {left:,} bytes less than {megabytes:g} MB; give more files or fewer --sizes")
     partial.rename(path)
     return path
-
-
-def whole_documents(path: Path) -> list[str]:
-    """The texts of a file; a document the reader gives in pieces is whole again."""
-    texts: list[str] = []
-    more = False
-    for document in read_documents(path):
-        if more:
-            texts[-1] += document.text
-        else:
-            texts.append(document.text)
-        more = document.more
-    return texts
 
 
 def run_cell(cell: Cell, text: Path, assignments: Sequence[str], given: argparse.Namespace) -> Line:

@@ -31,9 +31,10 @@ import numpy
 import torch
 from numpy.typing import NDArray
 from plain_loop import PlainConfig, PlainGPT2, PlainSettings, PlainTraining, plain_step
+from whole_documents import whole_documents
 
 import headway
-from headway.corpus.documents import read_documents, text_bytes
+from headway.corpus.documents import text_bytes
 from headway.evaluation.perplexity import LOGITS_AT_ONCE, evaluate_text, score_windows
 from headway.evaluation.windows import windows
 from headway.training.recipe import read_table
@@ -45,19 +46,6 @@ BYTES_END_OF_TEXT = 256
 CHARACTER_MODEL = PlainConfig(vocabulary=257, context=64, width=128, n_layers=4, n_heads=4)
 CHARACTER_SETTINGS = PlainSettings(batch_size=12, window=64, learning_rate=1e-3, beta2=0.99)
 BPE_SETTINGS = PlainSettings(batch_size=16, window=256, learning_rate=1e-3)
-
-
-def documents(path: Path) -> list[str]:
-    """The texts of a file; a document the reader gives in pieces is whole again."""
-    texts: list[str] = []
-    open_piece = False
-    for document in read_documents(path):
-        if open_piece:
-            texts[-1] += document.text
-        else:
-            texts.append(document.text)
-        open_piece = document.more
-    return texts
 
 
 def encode_bytes(texts: list[str]) -> list[NDArray[Any]]:
@@ -76,7 +64,7 @@ def train_plain(
 ) -> tuple[PlainGPT2, dict[str, Any]]:
     """The plain loop for so many minutes of wall time from here; the model, and what it came to."""
     began = time.perf_counter()
-    training = PlainTraining(config, settings, stream(encode(documents(path)), end_of_text))
+    training = PlainTraining(config, settings, stream(encode(whole_documents(path)), end_of_text))
     steps, loss = 0, math.nan
     while (share := (time.perf_counter() - began) / (60 * minutes)) < 1.0:
         loss = plain_step(training, share)
@@ -94,7 +82,7 @@ def train_plain(
 
 def score_plain(model: PlainGPT2, encode: Encode, end_of_text: int, path: Path) -> float:
     """Bits per byte of a file, as headway.evaluation.perplexity counts them."""
-    texts, context = documents(path), model.config.context
+    texts, context = whole_documents(path), model.config.context
     pieces = (
         piece for ids in encode(texts) for piece in windows(stream([ids], end_of_text), context, max(1, context // 2))
     )
