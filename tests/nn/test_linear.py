@@ -91,7 +91,9 @@ def _without_mkldnn() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "context", [torch.enable_grad, lambda: torch.autocast("cpu", torch.bfloat16), _without_mkldnn], ids=str
+    "context",
+    [torch.enable_grad, lambda: torch.autocast("cpu", torch.bfloat16), _without_mkldnn],
+    ids=["gradients", "autocast", "switched off"],
 )
 def test_gradients_autocast_and_a_switched_off_onednn_keep_torchs_own_linear(forced, context):
     linear = layer()
