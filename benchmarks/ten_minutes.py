@@ -30,7 +30,7 @@ from typing import Any
 import numpy
 import torch
 from numpy.typing import NDArray
-from plain_loop import PlainConfig, PlainGPT2, PlainSettings, PlainTraining, plain_step
+from plain_training import PlainConfig, PlainGPT2, PlainSettings, PlainTraining, plain_step
 from whole_documents import whole_documents
 
 import headway

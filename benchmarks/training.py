@@ -22,7 +22,7 @@ from typing import Any
 import numpy
 import torch
 from own_process import alone
-from plain_loop import PlainConfig, PlainSettings, PlainTraining, plain_step
+from plain_training import PlainConfig, PlainSettings, PlainTraining, plain_step
 from tokenizer import made_up
 
 import headway

@@ -35,7 +35,7 @@ def job_of(training, size, place, variant):
 
 
 def test_arithmetic_counts_the_layers_the_output_matrix_and_causal_attention(training, size):
-    from plain_loop import PlainGPT2
+    from plain_training import PlainGPT2
 
     model = PlainGPT2(size.model)
     embeddings = model.tokens.weight.numel() + model.positions.weight.numel()
@@ -80,7 +80,7 @@ def made_up_result(training, size, variants):
     }
 
 
-def test_the_table_gives_each_ratio_to_the_plain_loops(training, size):
+def test_the_table_gives_each_ratio_to_the_plain_trainings(training, size):
     text = training.table(made_up_result(training, size, [*training.PLAIN, training.HEADWAY]))
     (ours,) = [line for line in text.splitlines() if line.startswith("headway default")]
     assert ours.split()[-3:] == ["8.00", "2.00", "4.00"]

@@ -428,7 +428,7 @@ def test_minutes_spent_before_the_first_step_are_said(recipe, tmp_path):
 
 
 def test_a_vocabulary_is_learnt_from_documents_spread_over_a_large_text():
-    documents = [Document(text=f"{number:04d}") for number in range(100)]
+    documents = [Document(text=f"{number:04d}", source="made up") for number in range(100)]
     assert list(spread(documents, 400, 400)) == list(spread(documents, 400, 9999)) == [d.text for d in documents]
     some = [int(text) for text in spread(documents, 400, 80)]
     assert 19 <= len(some) <= 21 and all(

@@ -9,9 +9,9 @@ from headway.models.gpt2 import GPT2, GPT2Config
 
 @pytest.fixture
 def plain():
-    import plain_loop
+    import plain_training
 
-    return plain_loop
+    return plain_training
 
 
 def config_of(plain, **changes):
