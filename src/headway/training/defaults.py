@@ -47,7 +47,7 @@ _OUTPUT_SHARE = 0.75
 _FEWEST_IDS = 512
 
 # Passes over a text up to which dropout costs more than it saves (docs/defaults.md): the first few teach nearly as much
-# as new text would (Muennighoff et al. 2023, section 6).
+# as new text would (Muennighoff et al. 2023).
 _AS_GOOD_AS_NEW = 6
 
 # Passes over a text from which a model learns it by heart.

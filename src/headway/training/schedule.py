@@ -58,7 +58,7 @@ def learning_rate(settings: TrainSettings, progress: float) -> float:
     """The rate where `progress` (0..1) of the budget is spent: a linear warm-up, then the recipe's schedule.
 
     cosine: half a cosine down to `final_share` (Radford et al. 2018, section 4.1). wsd: the highest rate until the last
-    `cool_down` of the budget, then down by 1 - sqrt(x) (Haegele et al. 2024, section 3.2).
+    `cool_down` of the budget, then down by 1 - sqrt(x) (Haegele et al. 2024).
     """
     assert settings.learning_rate is not None
     progress = min(max(progress, 0.0), 1.0)

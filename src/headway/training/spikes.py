@@ -1,7 +1,6 @@
 """The guard against loss spikes: a step far outside the recent ones does not move the weights.
 
-A value is far outside where it lies so many standard deviations above the mean of the latest 128, as in OLMo 2 (2024,
-section 3.3 reports the spikes that such steps cause).
+A value is far outside where it lies so many standard deviations above the mean of the latest 128.
 """
 
 import statistics
