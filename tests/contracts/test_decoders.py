@@ -8,6 +8,7 @@ from cases import DECODERS, FAMILY_OF, VOCABULARY, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from headway.errors import ContextError, UsageError
 from headway.models.registry import FAMILIES
@@ -38,7 +39,7 @@ def test_every_decoder_family_has_a_case():
 
 def test_single_steps_equal_the_full_pass(decoder):
     ids = random_ids(3, 11)
-    full = decoder(ids)
+    full = decoder.full(ids)
     state = decoder.start(rows=3)
     for position in range(11):
         logits, state = feed(decoder, state, ids[:, position : position + 1])
@@ -49,7 +50,7 @@ def test_single_steps_equal_the_full_pass(decoder):
 def test_a_prefill_at_once_equals_the_full_pass_at_every_position(decoder):
     ids = random_ids(3, 11)
     logits, _ = feed(decoder, decoder.start(rows=3), ids, every=True)
-    torch.testing.assert_close(logits, decoder(ids), **CLOSE)
+    torch.testing.assert_close(logits, decoder.full(ids), **CLOSE)
 
 
 @settings(max_examples=25, deadline=None)
@@ -69,7 +70,7 @@ def test_any_chunks_of_unequal_rows_equal_the_full_pass(name, lengths, seed):
         fed = [done + count for done, count in zip(fed, counts, strict=True)]
         for at, count in enumerate(counts):
             if count:
-                alone = decoder(torch.tensor([rows[at][: fed[at]]]))[0, -1]
+                alone = decoder.full(torch.tensor([rows[at][: fed[at]]]), of=[at])[0, -1]
                 torch.testing.assert_close(logits[at], alone, **CLOSE)
     assert state.lengths.tolist() == lengths
 
@@ -83,7 +84,8 @@ def test_a_count_of_zero_leaves_the_row_exactly_as_it_was(decoder):
     assert paused.lengths.tolist() == [5, 11]
     expected, _ = feed(decoder, plain.select([0]), ids[:1, 5:])
     got, _ = feed(decoder, paused.select([0]), ids[:1, 5:])
-    torch.testing.assert_close(got, expected, rtol=0.0, atol=0.0)
+    # A recurrent state is a part of its step's tensor, and products round by where in memory it begins.
+    torch.testing.assert_close(got, expected, rtol=0.0, atol=0.0 if decoder.has_capacity else 2e-6)
 
 
 def test_a_step_of_no_tokens_at_all_changes_nothing(decoder):
@@ -95,11 +97,15 @@ def test_a_step_of_no_tokens_at_all_changes_nothing(decoder):
 def test_joined_rows_go_on_as_if_alone(decoder):
     first, second = random_ids(2, 7), random_ids(3, 3)
     _, left = feed(decoder, decoder.start(rows=2), first)
-    _, right = feed(decoder, decoder.start(rows=3), second)
+    _, right = feed(decoder, decoder.start(rows=3, of=[1, 3, 4]), second)
     logits, state = feed(decoder, left.join(right), [[1], [2, 3], [4], [], [5, 6, 7]])
     assert state.lengths.tolist() == [8, 9, 4, 3, 6]
-    torch.testing.assert_close(logits[1], decoder(torch.tensor([[*first[1].tolist(), 2, 3]]))[0, -1], **CLOSE)
-    torch.testing.assert_close(logits[4], decoder(torch.tensor([[*second[2].tolist(), 5, 6, 7]]))[0, -1], **CLOSE)
+    torch.testing.assert_close(
+        logits[1], decoder.full(torch.tensor([[*first[1].tolist(), 2, 3]]), of=[1])[0, -1], **CLOSE
+    )
+    torch.testing.assert_close(
+        logits[4], decoder.full(torch.tensor([[*second[2].tolist(), 5, 6, 7]]), of=[4])[0, -1], **CLOSE
+    )
 
 
 def test_rewind_takes_back_up_to_the_whole_latest_step(decoder):
@@ -112,7 +118,9 @@ def test_rewind_takes_back_up_to_the_whole_latest_step(decoder):
     assert state.lengths.tolist() == [5, 5, 5]
     logits, _ = feed(decoder, state, [[1], [2], [3]])
     for at, token in enumerate((1, 2, 3)):
-        torch.testing.assert_close(logits[at], decoder(torch.tensor([[*ids[at].tolist(), token]]))[0, -1], **CLOSE)
+        torch.testing.assert_close(
+            logits[at], decoder.full(torch.tensor([[*ids[at].tolist(), token]]), of=[at])[0, -1], **CLOSE
+        )
 
 
 def test_a_copy_and_its_parent_do_not_disturb_each_other(decoder):
@@ -122,9 +130,11 @@ def test_a_copy_and_its_parent_do_not_disturb_each_other(decoder):
     _, child = feed(decoder, child, [[1, 2, 3], [4]])
     logits, parent = feed(decoder, parent, [[9], [9]])
     for at in range(2):
-        torch.testing.assert_close(logits[at], decoder(torch.tensor([[*ids[at].tolist(), 9]]))[0, -1], **CLOSE)
+        torch.testing.assert_close(
+            logits[at], decoder.full(torch.tensor([[*ids[at].tolist(), 9]]), of=[at])[0, -1], **CLOSE
+        )
     logits, _ = feed(decoder, child, [[5], [6]])
-    torch.testing.assert_close(logits[0], decoder(torch.tensor([[*ids[0].tolist(), 1, 2, 3, 5]]))[0, -1], **CLOSE)
+    torch.testing.assert_close(logits[0], decoder.full(torch.tensor([[*ids[0].tolist(), 1, 2, 3, 5]]))[0, -1], **CLOSE)
     assert parent.lengths.tolist() == [6, 6]
 
 
@@ -152,7 +162,7 @@ def test_a_step_past_the_context_is_refused_and_leaves_the_state_usable(decoder)
     with pytest.raises(ContextError, match=str(decoder.context)):
         feed(decoder, state, [[1, 2]])
     logits, state = feed(decoder, state, ids[:, -1:])
-    torch.testing.assert_close(logits, decoder(ids)[:, -1], **CLOSE)
+    torch.testing.assert_close(logits, decoder.full(ids)[:, -1], **CLOSE)
     _, state = feed(decoder, state.join(decoder.start(rows=1)), [[], [1]])
     assert state.lengths.tolist() == [decoder.context, 1]
     with pytest.raises(ContextError, match=str(decoder.context)):
@@ -168,9 +178,9 @@ def test_a_row_does_not_depend_on_its_batch_or_padding(decoder):
     padded = torch.full((5, 13), VOCABULARY - 1)
     for at, row in enumerate(rows):
         padded[at, : len(row)] = torch.tensor(row)
-    whole = decoder(padded, torch.tensor([len(row) for row in rows]))
+    whole = decoder.full(padded, torch.tensor([len(row) for row in rows]))
     for at, row in enumerate(rows):
-        alone = decoder(torch.tensor([row]))[0]
+        alone = decoder.full(torch.tensor([row]), of=[at])[0]
         torch.testing.assert_close(logits[at], alone[-1], **CLOSE)
         torch.testing.assert_close(whole[at, : len(row)], alone, **CLOSE)
 
@@ -180,11 +190,17 @@ def test_a_row_does_not_depend_on_its_batch_or_padding(decoder):
 
 def test_no_gradient_flows_from_a_later_input_to_an_earlier_output(decoder):
     ids = random_ids(1, 11)
-    embedded = decoder.token_embedding(ids).detach().requires_grad_()
-    decoder.token_embedding.forward = lambda _: embedded
+    embedding, embedded = decoder.embedding, []
+
+    def remember(given: Tensor) -> Tensor:
+        embedded.append(functional.embedding(given, embedding.weight).detach().requires_grad_())
+        return embedded[-1]  # the latest is the target's, where one embedding serves the source too
+
+    embedding.forward = remember
     for position in range(11):
-        (gradient,) = torch.autograd.grad(decoder(ids)[0, position].sum(), embedded)
-        seen = gradient[0].abs().sum(-1)
+        logits = decoder.full(ids)
+        (gradient,) = torch.autograd.grad(logits[0, position].sum(), embedded[-1])
+        seen = gradient.reshape(11, -1).abs().sum(-1)
         assert bool((seen[position + 1 :] == 0.0).all()) and bool((seen[: position + 1] > 0.0).all())
 
 
@@ -206,8 +222,8 @@ def test_two_interleaved_generations_do_not_disturb_each_other(decoder):
     for position in range(11):
         here, one = feed(decoder, one, first[:, position : position + 1])
         there, two = feed(decoder, two, second[:, position : position + 1])
-    torch.testing.assert_close(here, decoder(first)[:, -1], **CLOSE)
-    torch.testing.assert_close(there, decoder(second)[:, -1], **CLOSE)
+    torch.testing.assert_close(here, decoder.full(first)[:, -1], **CLOSE)
+    torch.testing.assert_close(there, decoder.full(second)[:, -1], **CLOSE)
 
 
 def test_a_state_may_end_empty_and_start_again(decoder):
@@ -216,7 +232,7 @@ def test_a_state_may_end_empty_and_start_again(decoder):
     assert empty.lengths.tolist() == []
     _, fresh = feed(decoder, decoder.start(rows=1), [[1, 2]])
     logits, _ = feed(decoder, empty.join(fresh), [[3]])
-    torch.testing.assert_close(logits[0], decoder(torch.tensor([[1, 2, 3]]))[0, -1], **CLOSE)
+    torch.testing.assert_close(logits[0], decoder.full(torch.tensor([[1, 2, 3]]))[0, -1], **CLOSE)
 
 
 # Contract 6
@@ -231,27 +247,27 @@ def test_trace_on_and_off_give_the_same_outputs_and_rows_sum_to_one(decoder):
             expected, plain = feed(decoder, plain, chunk)
             logits, traced = feed(decoder, traced, chunk, trace=trace)
             torch.testing.assert_close(logits, expected, **CLOSE)
-            maps = [value for name, value in trace.found.items() if name.endswith("attention")]
-            assert len(maps) == decoder.config.n_layers
-            for probabilities in maps:
-                assert probabilities.shape[:2] == (3, decoder.config.n_heads)
+            maps = {name: value for name, value in trace.found.items() if name.endswith("attention")}
+            assert {name: value.shape[1] for name, value in maps.items()} == decoder.maps
+            for probabilities in maps.values():
+                assert probabilities.shape[0] == 3 and probabilities.shape[2] == max(map(len, chunk))
                 torch.testing.assert_close(probabilities.sum(-1), torch.ones(probabilities.shape[:3]))
                 assert not probabilities.requires_grad
 
 
 def test_a_silenced_head_changes_the_outputs_and_silencing_all_leaves_the_bias(decoder):
     ids = random_ids(1, 7)
+    with pytest.raises(UsageError, match="ablate"):
+        feed(decoder, decoder.start(rows=1), ids, ablate=frozenset({(97, 0)}))
+    if not decoder.heads:
+        return
     expected, _ = feed(decoder, decoder.start(rows=1), ids)
-    silenced, _ = feed(decoder, decoder.start(rows=1), ids, ablate=frozenset({(0, 0)}))
+    silenced, _ = feed(decoder, decoder.start(rows=1), ids, ablate=frozenset({decoder.heads[0]}))
     assert float((silenced - expected).abs().max()) > 1e-3
-    every = frozenset(
-        (layer, head) for layer in range(decoder.config.n_layers) for head in range(decoder.config.n_heads)
-    )
+    every = frozenset(decoder.heads)
     apart, _ = feed(decoder, decoder.start(rows=1), ids, ablate=every)
     last, _ = decoder.step(ids[:, -1:], torch.tensor([1]), _at(decoder, 6), ablate=every)
-    torch.testing.assert_close(apart, last, **CLOSE)
-    with pytest.raises(UsageError, match="ablate"):
-        feed(decoder, decoder.start(rows=1), ids, ablate=frozenset({(decoder.config.n_layers, 0)}))
+    assert torch.allclose(apart, last, **CLOSE) is decoder.alone
 
 
 def _at(decoder, position):
@@ -264,8 +280,15 @@ def test_capacity_does_not_change_results_and_memory_grows_as_needed(decoder):
     ids = random_ids(1, 19)
     expected, _ = feed(decoder, decoder.start(rows=1, capacity=decoder.context), ids)
     state = decoder.start(rows=1, capacity=3)
-    assert state.capacity == 3
+    assert not decoder.has_capacity or state.capacity == 3
     for position in range(19):
         logits, state = feed(decoder, state, ids[:, position : position + 1])
     torch.testing.assert_close(logits, expected, **CLOSE)
-    assert 19 <= state.capacity <= decoder.context
+    assert not decoder.has_capacity or 19 <= state.capacity <= decoder.context
+
+
+def test_the_hidden_vectors_are_what_the_output_matrix_reads(decoder):
+    ids = random_ids(3, 5)
+    logits = decoder.full(ids, hidden=True) @ decoder.model.output.weight.t()
+    bias = getattr(decoder.model, "output_bias", None)
+    torch.testing.assert_close(logits if bias is None else logits + bias, decoder.full(ids), **CLOSE)

@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,13 +9,27 @@ from hypothesis import strategies as st
 from plain_loop import plain_loop, tiny_gpt2
 from tables import TableDecoder
 
-from headway.decoding.beam import Hypothesis, beam_search
+from headway.decoding.beam import Hypothesis, Search, beam_search
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
 from headway.errors import FormatError, UsageError
+from headway.models.protocol import AnyDecoder
 
 GREEDY = Choice(temperature=0)
 SEEDS = st.integers(0, 10_000)
+
+
+def find(
+    model: AnyDecoder,
+    prompt: list[int],
+    *,
+    ends: frozenset[int] = frozenset(),
+    n_best: int | None = None,
+    vocabulary: int | None = None,
+    **search: Any,
+) -> list[Hypothesis]:
+    asked = Search(n_best=search["beam"] if n_best is None else n_best, **search)
+    return beam_search(model, [prompt], asked, end_ids=ends, vocabulary=vocabulary)[0]
 
 
 def greedy(model: TableDecoder, prompt: list[int], n: int, end: int) -> tuple[int, ...]:
@@ -44,14 +59,14 @@ def every_continuation(vocabulary: int, n: int, end: int) -> list[tuple[int, ...
 @given(seed=SEEDS, n=st.integers(1, 9), penalty=st.sampled_from([0.0, 0.6, 1.0, 2.0]))
 def test_beam_one_equals_greedy(seed: int, n: int, penalty: float) -> None:
     model = TableDecoder(5, seed, spread=2.0)
-    (best,) = beam_search(model, [1, 2], beam=1, max_new_tokens=n, end_ids=frozenset([4]), length_penalty=penalty)
+    (best,) = find(model, [1, 2], beam=1, max_new_tokens=n, ends=frozenset([4]), alpha=penalty)
     assert best.ids == greedy(model, [1, 2], n, 4)
     assert best.finished == (best.ids[-1] == 4)
 
 
 def test_beam_one_equals_greedy_on_a_gpt2() -> None:
     model = tiny_gpt2()
-    (best,) = beam_search(model, [3, 5, 7], beam=1, max_new_tokens=23)
+    (best,) = find(model, [3, 5, 7], beam=1, max_new_tokens=23)
     assert list(best.ids) == plain_loop(model, [3, 5, 7], GREEDY, max_new_tokens=23)[0]
 
 
@@ -61,10 +76,10 @@ def test_a_beam_as_wide_as_the_space_finds_the_exhaustive_best(seed: int, n: int
     model = TableDecoder(3, seed, spread=2.0)
     whole = every_continuation(3, n, end=2)
     scores = {ids: sum(teacher_forced(model, [0], ids)) / len(ids) ** penalty for ids in whole}
-    found = beam_search(model, [0], beam=len(whole), max_new_tokens=n, end_ids=frozenset([2]), length_penalty=penalty)
+    found = find(model, [0], beam=len(whole), max_new_tokens=n, ends=frozenset([2]), alpha=penalty)
     assert {one.ids for one in found} == set(whole)
-    assert [one.score for one in found] == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-9)
-    assert found[0].score == pytest.approx(max(scores.values()), abs=1e-9)
+    assert [one.score for one in found] == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-6)
+    assert found[0].score == pytest.approx(max(scores.values()), abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)
@@ -74,13 +89,13 @@ def test_scores_are_teacher_forced_and_hypotheses_are_whole_and_ordered(
 ) -> None:
     model = TableDecoder(5, seed)
     prompt = [3, 1]
-    found = beam_search(model, prompt, beam=beam, max_new_tokens=n, end_ids=frozenset(ends))
+    found = find(model, prompt, beam=beam, max_new_tokens=n, ends=frozenset(ends))
     assert 1 <= len(found) <= beam
     assert len({one.ids for one in found}) == len(found)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     for one in found:
-        assert list(one.logprobs) == pytest.approx(teacher_forced(model, prompt, one.ids), abs=1e-9)
-        assert one.score == pytest.approx(sum(one.logprobs) / len(one.ids), abs=1e-12)
+        assert list(one.logprobs) == pytest.approx(teacher_forced(model, prompt, one.ids), abs=1e-6)
+        assert one.score == pytest.approx(sum(one.logprobs) / len(one.ids), abs=1e-9)
         assert one.finished == (one.ids[-1] in ends)
         assert not ends & set(one.ids[:-1])
         assert one.finished or len(one.ids) == n
@@ -89,7 +104,7 @@ def test_scores_are_teacher_forced_and_hypotheses_are_whole_and_ordered(
 def test_scores_are_teacher_forced_on_a_gpt2() -> None:
     model = tiny_gpt2()
     prompt = [3, 5, 7, 11]
-    for one in beam_search(model, prompt, beam=5, max_new_tokens=7, end_ids=frozenset([2])):
+    for one in find(model, prompt, beam=5, max_new_tokens=7, ends=frozenset([2])):
         with torch.no_grad():
             every = model(torch.tensor([[*prompt, *one.ids]]))[0].log_softmax(-1)
         expected = [float(every[len(prompt) - 1 + at, token]) for at, token in enumerate(one.ids)]
@@ -105,7 +120,7 @@ def two_ways() -> TableDecoder:
 
 
 def search(penalty: float) -> list[Hypothesis]:
-    return beam_search(two_ways(), [0], beam=2, max_new_tokens=2, end_ids=frozenset([2]), length_penalty=penalty)
+    return find(two_ways(), [0], beam=2, max_new_tokens=2, ends=frozenset([2]), alpha=penalty)
 
 
 def test_length_penalty_divides_by_the_length_to_its_power() -> None:
@@ -130,44 +145,44 @@ def test_a_beam_finds_what_greedy_misses() -> None:
     model = TableDecoder(3, seed=0)
     model.table[:] = torch.tensor([0.45, 0.55, 0.0001]).log()
     model.table[:, 0] = torch.tensor([0.98, 0.01, 0.01]).log()
-    assert beam_search(model, [2], beam=1, max_new_tokens=2)[0].ids == (1, 1)
-    assert beam_search(model, [2], beam=2, max_new_tokens=2)[0].ids == (0, 0)
+    assert find(model, [2], beam=1, max_new_tokens=2)[0].ids == (1, 1)
+    assert find(model, [2], beam=2, max_new_tokens=2)[0].ids == (0, 0)
 
 
 def test_the_search_stops_once_as_many_hypotheses_as_the_beam_is_wide_have_ended() -> None:
     model = TableDecoder(3, seed=0)
     model.table[:] = torch.tensor([0.1, 0.2, 0.7]).log()
-    found = beam_search(model, [0], beam=2, max_new_tokens=50, end_ids=frozenset([2]))
+    found = find(model, [0], beam=2, max_new_tokens=50, ends=frozenset([2]))
     assert [one.finished for one in found] == [True, True]
     assert len(model.rows_at_steps) == 2
 
 
 def test_ids_past_the_tokenizer_s_are_never_tried() -> None:
     model = TableDecoder(11, seed=4)
-    found = beam_search(model, [0], beam=4, max_new_tokens=5, vocabulary=3)
+    found = find(model, [0], beam=4, max_new_tokens=5, vocabulary=3)
     assert {token for one in found for token in one.ids} <= {0, 1, 2}
-    assert list(found[0].logprobs) == pytest.approx(teacher_forced(model, [0], found[0].ids), abs=1e-9)
+    assert list(found[0].logprobs) == pytest.approx(teacher_forced(model, [0], found[0].ids), abs=1e-6)
 
 
 def test_a_vocabulary_of_end_ids_alone_ends_at_once() -> None:
-    found = beam_search(TableDecoder(3, seed=4), [0], beam=5, max_new_tokens=5, end_ids=frozenset([0, 1, 2]))
+    found = find(TableDecoder(3, seed=4), [0], beam=5, max_new_tokens=5, ends=frozenset([0, 1, 2]))
     assert sorted(one.ids for one in found) == [(0,), (1,), (2,)]
 
 
 def test_a_prompt_longer_than_one_prefill_is_read_whole() -> None:
     model = TableDecoder(7, seed=4)
-    beam_search(model, [1, 2, 3, 4, 5] * 211, beam=2, max_new_tokens=1)
+    find(model, [1, 2, 3, 4, 5] * 211, beam=2, max_new_tokens=1)
     assert model.n_fed == 1055
 
 
 def test_what_cannot_be_searched_is_refused() -> None:
     model = TableDecoder(7, seed=4)
     with pytest.raises(UsageError, match="at least one id"):
-        beam_search(model, [], beam=2, max_new_tokens=5)
-    with pytest.raises(UsageError, match="beam must be at least 1, but got 0"):
-        beam_search(model, [1], beam=0, max_new_tokens=5)
-    with pytest.raises(UsageError, match="max_new_tokens must be at least 1"):
-        beam_search(model, [1], beam=2, max_new_tokens=0)
+        find(model, [], beam=2, max_new_tokens=5)
+    with pytest.raises(UsageError, match="beam must be a whole number of at least 1, but got 0"):
+        find(model, [1], beam=0, max_new_tokens=5)
+    with pytest.raises(UsageError, match="max_new_tokens must be a whole number of at least 1"):
+        find(model, [1], beam=2, max_new_tokens=0)
     model.table[:] = math.inf
     with pytest.raises(FormatError, match="inf"):
-        beam_search(model, [1], beam=2, max_new_tokens=2)
+        find(model, [1], beam=2, max_new_tokens=2)

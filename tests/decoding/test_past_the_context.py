@@ -5,7 +5,7 @@ import torch
 from plain_loop import plain_loop, tiny_gpt2
 from tables import TableDecoder
 
-from headway.decoding.beam import beam_search
+from headway.decoding.beam import Hypothesis, Search, beam_search
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Emitted, Rows
 from headway.decoding.scoring import score
@@ -17,6 +17,10 @@ CONTEXT = 11
 
 def prompt_of(length: int, seed: int = 1) -> list[int]:
     return torch.randint(31, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+def search(model: object, prompt: list[int], beam: int, n: int) -> Hypothesis:
+    return beam_search(model, [prompt], Search(beam=beam, max_new_tokens=n))[0][0]  # type: ignore[arg-type]
 
 
 def write(model: object, prompts: Sequence[list[int]], choice: Choice, n: int) -> list[list[Emitted]]:
@@ -84,14 +88,14 @@ def test_an_unlimited_context_is_never_windowed() -> None:
 def test_beam_one_equals_greedy_past_the_context(length: int) -> None:
     model = tiny_gpt2(CONTEXT)
     prompt = prompt_of(length)
-    (best,) = beam_search(model, prompt, beam=1, max_new_tokens=17)
+    best = search(model, prompt, 1, 17)
     assert list(best.ids) == plain_loop(model, prompt, GREEDY, max_new_tokens=17)[0]
     assert best.windowed
-    assert beam_search(model, prompt, beam=3, max_new_tokens=17)[0].windowed
+    assert search(model, prompt, 3, 17).windowed
 
 
 def test_a_beam_inside_the_context_is_not_windowed() -> None:
-    assert not beam_search(tiny_gpt2(CONTEXT), prompt_of(4), beam=2, max_new_tokens=8)[0].windowed
+    assert not search(tiny_gpt2(CONTEXT), prompt_of(4), 2, 8).windowed
 
 
 def test_scoring_refuses_more_than_the_context_and_takes_all_of_it() -> None:

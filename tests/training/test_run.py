@@ -21,7 +21,7 @@ from headway.formats.folder import load, save
 from headway.models.gpt2 import GPT2
 from headway.storage import only_writer
 from headway.training import prepare, run, trainer
-from headway.training.prepare import spread
+from headway.training.texts import spread
 from headway.training.recipe import recipe_from, to_toml
 from headway.training.report import Silent
 from headway.training.run import train

@@ -30,6 +30,13 @@ class Budget:
 class Run:
     """Where the run comes from and how it is changed."""
 
+    family: Annotated[
+        str | None,
+        Parameter(help="gpt2 (the default) learns from text; transformer, rnnsearch and rnn-fixed from pairs."),
+    ] = None
+    target: Annotated[
+        Path | None, Parameter(help="Pairs in two files: the targets, line by line; DATA then holds the sources.")
+    ] = None
     start: Annotated[
         str | None, Parameter(name="--from", help="A model folder or bundled model to fine-tune, with its tokenizer.")
     ] = None
@@ -46,7 +53,7 @@ class Run:
 
 
 def train(
-    data: Annotated[str | None, Parameter(help="A file or folder of .txt .md .jsonl .jsonl.gz .csv .parquet.")] = None,
+    data: Annotated[str | None, Parameter(help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx.")] = None,
     /,
     *,
     output: Annotated[str | None, Parameter(name=["--output", "-o"], help="The model folder to write.")] = None,
@@ -54,16 +61,24 @@ def train(
     run: Run | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Train a model on your text, or fine-tune one with --from; the same command resumes a run that was stopped.
+    """Train a model on your text or pairs, or fine-tune one with --from; the same command resumes a stopped run.
 
     Example: headway train my-texts/ -o my-model --minutes 10
+
+    Example: headway train pairs.tsv -o my-translator --family transformer --minutes 30
     """
+    from headway.models.registry import family
     from headway.settings import to_dict
     from headway.training.recipe import recipe_from
     from headway.training.run import train as train_recipe
 
     budget, run = budget or Budget(), run or Run()
-    named = {"train.seed": run.seed, "adapter.rank": run.lora}
+    named = {
+        "model.family": run.family,
+        "data.target_path": run.target,
+        "train.seed": run.seed,
+        "adapter.rank": run.lora,
+    }
     assignments = [f"{name}={value}" for name, value in named.items() if value is not None]
     recipe = recipe_from(
         data,
@@ -84,7 +99,10 @@ def train(
             f"Done after {result.steps:,} steps and {_clock(result.seconds)}: "
             f"{result.validation_bits_per_byte:.3f} bits/byte on the validation text, at step {result.best_step}."
         )
-    note(f'Next: headway write {result.folder} "A beginning"')
+    if family(result.family).reads_source:
+        note(f'Next: headway translate {result.folder} "A sentence."')
+    else:
+        note(f'Next: headway write {result.folder} "A beginning"')
     print(result.folder)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from headway.decoding import window
 from headway.decoding.choice import Choice, choose, require_finite
-from headway.decoding.feed import feed
+from headway.decoding.feed import begin, feed, require_source
 from headway.decoding.ranking import first_highest, highest
 from headway.decoding.speculation import Asked, Drafter
 from headway.errors import ConfigError, UsageError
@@ -51,6 +51,7 @@ class _Row:
     max_new_tokens: int
     stop_ids: frozenset[int]
     n_top: int
+    source: Sequence[int] | None
     held: int = 0  # tokens in the state
     windowed: bool = False
     reason: FinishReason | None = None
@@ -120,6 +121,7 @@ class Rows:
         self._chunk = prefill_chunk
         self._drafter = drafter
         self._next = 0
+        self._reads_source = False
         self._arriving: list[_Reading] = []
         self._reading: list[_Reading] = []
         self._writing: list[_Row] = []
@@ -139,12 +141,15 @@ class Rows:
         samples: int = 1,
         stop_ids: frozenset[int] = frozenset(),
         logprobs: int | None = None,
+        source: Sequence[int] | None = None,
     ) -> list[int]:
         """Put in a prompt; it is read and written on from the next `step`. Returns one row number a sample.
 
         The samples share one reading of the prompt and differ by their sample number, 0 to samples - 1. logprobs: how
-        many alternatives each `Emitted.top` names. A prompt past the context is cut (see window.py). Raises
-        UsageError for an empty prompt, an id outside the vocabulary or a count below 1.
+        many alternatives each `Emitted.top` names. source: what a model that reads one is to read, the end id behind
+        it; the prompt is the start id then, and a forced prefix. A prompt past the context is cut (see window.py).
+        Raises UsageError for an empty prompt or source, an id outside the vocabulary, a count below 1, or where some
+        rows have a source and others none, ContextError for a source past the context.
         """
         if not prompt_ids:
             raise UsageError("a prompt must have at least one id; start from the end-of-text id where there is none")
@@ -154,6 +159,7 @@ class Rows:
         if logprobs is not None and logprobs < 0:
             raise UsageError(f"logprobs must be at least 0, or None, but got {logprobs}")
         self._check_ids([*prompt_ids, *choice.bias])
+        self._check_source(source)
         fits = window.fitting(prompt_ids, self._model.context)
         rows = [
             _Row(
@@ -165,6 +171,7 @@ class Rows:
                 max_new_tokens=max_new_tokens,
                 stop_ids=stop_ids,
                 n_top=logprobs or 0,
+                source=source,
                 windowed=len(fits) < len(prompt_ids),
             )
             for sample in range(samples)
@@ -286,7 +293,9 @@ class Rows:
 
     def _read(self) -> list[Emitted]:
         if self._arriving:
-            self._reading_state = _joined(self._reading_state, self._model.start(rows=len(self._arriving)))
+            sources = [reading.rows[0].source for reading in self._arriving]
+            begun = begin(self._model, sources, range(len(sources)))
+            self._reading_state = _joined(self._reading_state, begun)
             self._reading += self._arriving
             self._arriving = []
         if not self._reading:
@@ -344,6 +353,12 @@ class Rows:
         if self._vocabulary is not None and not all(0 <= token < self._vocabulary for token in ids):
             wrong = next(token for token in ids if not 0 <= token < self._vocabulary)
             raise UsageError(f"ids of a prompt or a bias must be in 0..{self._vocabulary - 1}, but got {wrong}")
+
+    def _check_source(self, source: Sequence[int] | None) -> None:
+        if len(self) and self._reads_source != (source is not None):
+            raise UsageError("either all rows of one scheduler have a source, or none has")
+        require_source(self._model, source)
+        self._reads_source = source is not None
 
     def _clear(self) -> None:
         for rows in (self._writing, *(reading.rows for reading in self._arriving + self._reading)):

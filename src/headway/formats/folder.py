@@ -7,15 +7,15 @@ import fnmatch
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from headway.errors import ConfigError, FormatError, ResourceError, StorageError
-from headway.formats import gpt2
-from headway.formats.bundled import locate
+from headway.formats import gpt2, marian, rnn_search, transformer
+from headway.formats.bundled import bundled_names, locate
 from headway.formats.card import CardFacts, short_card
 from headway.formats.layout import Layout
 from headway.formats.reading import inside, present, read_json
@@ -34,24 +34,38 @@ from headway.formats.weights import (
 )
 from headway.models.gpt2 import GPT2
 from headway.models.registry import FAMILIES, family_of
+from headway.models.rnn_search import RNNSearch
+from headway.models.transformer import Transformer
 from headway.storage import new_folder, replace_file, require_free, require_space, sweep
 from headway.text.loading import UnknownTokenizer, load_from_folder
 from headway.text.tokenizer import Tokenizer
 
-LAYOUTS: dict[str, Layout] = {layout.model_type: layout for layout in (gpt2.LAYOUT,)}
-"""The families that have a layout, by the `model_type` of config.json."""
+LAYOUTS: dict[str, Layout] = {
+    layout.model_type: layout for layout in (gpt2.LAYOUT, marian.LAYOUT, transformer.LAYOUT, rnn_search.LAYOUT)
+}
+"""The layouts there are, by the `model_type` of config.json."""
 
-Model = GPT2
+_WRITTEN: dict[str, Callable[[Any], Layout]] = {
+    "gpt2": lambda config: gpt2.LAYOUT,
+    "transformer": transformer.layout_for,
+    "rnnsearch": lambda config: rnn_search.LAYOUT,
+}
+"""The layout that a family's model of certain settings is written in."""
+
+Model = GPT2 | Transformer | RNNSearch
 """What a folder can hold: one class a family."""
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 CARD = "README.md"
+TARGET = "target"
+"""The folder in a model folder with the target's tokenizer, where it is not the source's too."""
 LARGEST_SHARD = 5_000_000_000
 
 # What a model's folder may hold when it is overwritten; anything else is somebody's own and stays.
 _PARTS = (
     *(CONFIG, GENERATION, CARD, "LICENSE*", "NOTICE*", ".gitattributes", "training", "adapter", "recipe.toml"),
+    TARGET,
     "metrics.jsonl",
     *("model.safetensors", "model-?????-of-?????.safetensors", INDEX),
     *("pytorch_model.bin", "pytorch_model-?????-of-?????.bin", "pytorch_model.bin.index.json"),
@@ -93,19 +107,30 @@ def save(
     overwrite: bool = False,
     card: str | None = None,
     generation: Mapping[str, object] | None = None,
+    target_tokenizer: Tokenizer | None = None,
 ) -> None:
     """Write a model folder, whole or not at all, in the model's own precision.
 
     Only a model's folder is ever overwritten, and it stays until the new one is complete. card: the text of README.md;
-    None: a short one. generation: the settings for generation_config.json. Raises StorageError where `path` is taken
+    None: a short one. generation: the settings for generation_config.json. target_tokenizer: of a model whose target
+    has a vocabulary of its own, where `tokenizer` is the source's. Raises StorageError where `path` is taken
     or cannot be written, FormatError where the tokenizer does not fit the model or a weight is not finite.
     """
     path = Path(path)
     check_target(path, overwrite)
     with new_folder(path, overwrite=overwrite) as folder:
-        write_folder(model, tokenizer, folder, name=path.name, card=card, generation=generation)
+        write_folder(
+            model,
+            tokenizer,
+            folder,
+            name=path.name,
+            card=card,
+            generation=generation,
+            target_tokenizer=target_tokenizer,
+        )
 
 
+# Seven parameters: the parts of a folder, each its own.
 def write_folder(
     model: Model,
     tokenizer: Tokenizer | None,
@@ -114,23 +139,31 @@ def write_folder(
     name: str,
     card: str | None = None,
     generation: Mapping[str, object] | None = None,
+    target_tokenizer: Tokenizer | None = None,
 ) -> None:
     """Write a model folder's files into an empty folder."""
     layout = _layout_of(model)
     config = model.config
-    _check_tokenizer(tokenizer, config.vocabulary)
+    _check_tokenizer(tokenizer, _source_vocabulary(config))
+    _check_tokenizer(target_tokenizer, config.vocabulary)
     names = layout.tensors(config)
     _write_weights(folder, writings(model, names))
     end = None if tokenizer is None else tokenizer.end_of_text
     table = layout.write_config(config)
     table["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
-    for key in ("bos_token_id", "eos_token_id"):
+    special: tuple[str, ...] = ("bos_token_id", "eos_token_id")
+    if family_of(model).reads_source:
+        special = (*special, "decoder_start_token_id", "pad_token_id")
+    for key in special:
         table.setdefault(key, end)
     _write_json(folder / CONFIG, table)
-    defaults = {key: table[key] for key in ("bos_token_id", "eos_token_id")}
+    defaults = {key: table[key] for key in special}
     _write_json(folder / GENERATION, {**defaults, **(generation or {})})
     if tokenizer is not None:
         tokenizer.save(folder)
+    if target_tokenizer is not None:
+        (folder / TARGET).mkdir()
+        target_tokenizer.save(folder / TARGET)
     _write_text(folder / CARD, card if card is not None else _card(model, layout, table["dtype"], name))
 
 
@@ -154,6 +187,23 @@ def read_config(folder: str | Path) -> Any:
     """The settings of a folder's model, of its family's class. Raises FormatError."""
     table, layout = _table(locate(folder))
     return layout.read_config(table)
+
+
+def family_of_folder(folder: str | Path) -> str:
+    """The name of the family of a folder's model. Raises FormatError."""
+    _, layout = _table(locate(folder))
+    return layout.family
+
+
+def load_target_tokenizer(name_or_folder: str | Path) -> Tokenizer | None:
+    """The tokenizer of the target where it has a vocabulary of its own; None where one tokenizer serves both.
+
+    Takes what `Tokenizer.load` takes, and bundled models. Raises FormatError where it is damaged.
+    """
+    if not Path(name_or_folder).is_dir() and str(name_or_folder) not in bundled_names():
+        return None  # a shipped vocabulary, which has one side
+    folder = locate(name_or_folder)
+    return Tokenizer.load(folder / TARGET) if present(folder, TARGET) else None
 
 
 def read_generation(folder: str | Path) -> dict[str, Any]:
@@ -191,7 +241,7 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype | None) -> tupl
     table, layout = _table(folder)
     config = layout.read_config(table)
     tokenizer = _tokenizer(folder)
-    _check_tokenizer(tokenizer, config.vocabulary)
+    _check_tokenizer(tokenizer, _source_vocabulary(config))
     with open_weights(folder, layout) as weights:
         _check_size(config.n_parameters(), weights)
         config, skipped = layout.settle(config, weights.tensors, weights.same)
@@ -249,6 +299,13 @@ def _check_tokenizer(tokenizer: Tokenizer | None, vocabulary: int) -> None:
         )
 
 
+def _source_vocabulary(config: Any) -> int:
+    """The ids of what the model's first tokenizer encodes: the source where it has a vocabulary of its own."""
+    own: int | None = getattr(config, "source_vocabulary", None)
+    vocabulary: int = config.vocabulary
+    return vocabulary if own is None else own
+
+
 def _check_size(n_parameters: int, weights: Weights) -> None:
     """No memory is asked for before the files are known to hold as much; no precision takes under two bytes."""
     if 2 * n_parameters > weights.size:
@@ -259,8 +316,7 @@ def _check_size(n_parameters: int, weights: Weights) -> None:
 
 
 def _layout_of(model: Model) -> Layout:
-    name = family_of(model).name
-    return next(layout for layout in LAYOUTS.values() if layout.family == name)
+    return _WRITTEN[family_of(model).name](model.config)
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -17,15 +17,17 @@ class StoredTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorName:
-    """One parameter: its name and shape in the ecosystem's files, its name in our model.
+    """One tensor: its name and shape in the ecosystem's files, and our parameter that it is, or is part of.
 
-    transposed: the file holds (in, out) where our parameter is (out, in).
+    transposed: the file holds (in, out) where our parameter is (out, in). first: the tensor is a part of our parameter,
+    its rows from this one on. Sizes of 1 in front, which our parameter may lack, do not count.
     """
 
     foreign: str
     ours: str
     shape: tuple[int, ...]
     transposed: bool = False
+    first: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

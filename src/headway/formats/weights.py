@@ -143,13 +143,15 @@ def check_names(weights: Weights, names: list[TensorName], skipped: frozenset[st
 def fill(model: nn.Module, weights: Weights, names: list[TensorName]) -> None:
     """Read every parameter into its place in the model."""
     parameters = dict(model.named_parameters())
+    unfilled = {name: parameter.numel() for name, parameter in parameters.items()}
     with torch.no_grad():
         for name in names:
-            place = parameters.pop(name.ours)
-            target = place.t() if name.transposed else place
+            target = _place(parameters[name.ours], name)
+            unfilled[name.ours] -= target.numel()
             for start, stop, part in weights.pieces(name.foreign):
                 target[start:stop].copy_(part)
-    assert not parameters, f"no tensor is known for {', '.join(parameters)}"
+    missed = [name for name, count in unfilled.items() if count]
+    assert not missed, f"the tensors that are known do not make up {', '.join(missed)}"
 
 
 class WithoutDrawing(TorchFunctionMode):
@@ -172,7 +174,8 @@ def materialise(model: nn.Module, dtype: torch.dtype, device: torch.device) -> N
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             if id(parameter) not in made:
-                made[id(parameter)] = nn.Parameter(torch.empty(parameter.shape, dtype=dtype, device=device))
+                empty = torch.empty(parameter.shape, dtype=dtype, device=device)
+                made[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
             setattr(module, name, made[id(parameter)])
 
 
@@ -181,10 +184,17 @@ def writings(model: nn.Module, names: list[TensorName]) -> dict[str, Writing]:
     parameters = dict(model.named_parameters())
     result = {}
     for name in names:
-        value = parameters[name.ours].detach()
-        value = value.t() if name.transposed else value
+        value = _place(parameters[name.ours].detach(), name)
         result[name.foreign] = Writing(value.dtype, tuple(value.shape), partial(_itself, value))
     return result
+
+
+def _place(parameter: Tensor, name: TensorName) -> Tensor:
+    """The part of our parameter that a tensor of the file is, in the file's shape; a view."""
+    place = parameter.t() if name.transposed else parameter
+    if name.first is not None:
+        place = place[name.first : name.first + name.shape[0]]
+    return place if place.dim() == len(name.shape) else place.view(name.shape)
 
 
 def _itself(value: Tensor) -> Tensor:

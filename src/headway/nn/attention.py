@@ -5,16 +5,21 @@ The fused kernel runs unless somebody watches; then the plain softmax does, whic
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from headway.nn.linear import Linear
+from headway.nn.source_memory import SourceMemory
 from headway.nn.trace import Watch
 
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Stores the new keys and values (B, H, T, K) and returns all there are (B, H, S, K)."""
+
+Rotate = Callable[[Tensor], Tensor]
+"""Turns queries or new keys (B, H, T, K) by where they stand."""
 
 
 def split_heads(x: Tensor, n_heads: int) -> Tensor:
@@ -38,11 +43,11 @@ def attend_plainly(
     """Equation 1 written out: softmax(query key^T scale) value, and the probabilities.
 
     query (B, H, T, K), key and value (B, H, S, K), mask broadcast to (B, H, T, S) with True where attention is
-    allowed -> (B, H, T, K), (B, H, T, S). The softmax runs in float32 at least.
+    allowed, or numbers to add to the scores -> (B, H, T, K), (B, H, T, S). The softmax runs in float32 at least.
     """
     scores = query @ key.transpose(-2, -1) * scale  # (B, H, T, S)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
+        scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
     probabilities = torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
     probabilities = probabilities.to(value.dtype)
     return probabilities @ value, probabilities
@@ -68,13 +73,17 @@ class SelfAttention(nn.Module):
         causal: bool = False,
         extend: Extend | None = None,
         watch: Watch | None = None,
+        rotate: Rotate | None = None,
     ) -> Tensor:
         """x (B, T, D) -> (B, T, D).
 
-        `mask` is broadcast to (B, H, T, S); `causal` lets a position see itself and those before, of the T given;
-        `extend` adds what earlier steps left to the keys and values.
+        `mask` is broadcast to (B, H, T, S), True where attention is allowed, or numbers to add to the scores; `causal`
+        lets a position see itself and those before, of the T given; `extend` adds what earlier steps left to the keys
+        and values, `rotate` turns queries and keys before that.
         """
         query, key, value = (split_heads(part, self.n_heads) for part in self.qkv(x).chunk(3, dim=-1))
+        if rotate is not None:
+            query, key = rotate(query), rotate(key)
         if extend is not None:
             key, value = extend(key, value)  # (B, H, S, K)
         if watch is not None:
@@ -102,3 +111,59 @@ class SelfAttention(nn.Module):
             kept[list(watch.silenced)] = 0.0
             mixed = mixed * kept[:, None, None]
         return mixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceView:
+    """What one layer may read of N sources.
+
+    key, value (N, H, S, K); mask broadcasts to (N, H, T, S), None where all sources are equally long; memory: which
+    rows read which source, None where row n reads source n.
+    """
+
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    memory: SourceMemory | None = None
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of a target to its source (section 3.2.3), one matrix for key and value."""
+
+    def __init__(self, width: int, n_heads: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.scale = (width // n_heads) ** -0.5
+        self.dropout = dropout
+        self.query = Linear(width, width)
+        self.key_value = Linear(width, 2 * width)
+        self.output = Linear(width, width)
+
+    def read(self, annotations: Tensor) -> tuple[Tensor, Tensor]:
+        """annotations (N, S, D) -> key and value (N, H, S, K), the same for every target position."""
+        key, value = (split_heads(part, self.n_heads) for part in self.key_value(annotations).chunk(2, dim=-1))
+        return key, value
+
+    def forward(self, x: Tensor, source: SourceView, *, watch: Watch | None = None) -> Tensor:
+        """x (B, T, D) -> (B, T, D). A watch shows what is read; it silences no head here, that is self-attention's."""
+        memory = source.memory
+        query = self.query(x)  # (B, T, D)
+        if memory is not None:
+            query = memory.group(query)  # (N, G T, D), the rows of one source side by side
+        query = split_heads(query, self.n_heads)
+        if watch is not None and watch.trace is not None:
+            mixed, probabilities = attend_plainly(query, source.key, source.value, source.mask, self.scale)
+            by_row = probabilities.transpose(1, 2)  # (N, G T, H, S)
+            by_row = by_row if memory is None else memory.ungroup(by_row)
+            watch.trace.cross_attention(watch.layer, by_row.transpose(1, 2))
+        else:
+            mixed = functional.scaled_dot_product_attention(
+                query,
+                source.key,
+                source.value,
+                attn_mask=source.mask,
+                scale=self.scale,
+                dropout_p=self.dropout if self.training else 0.0,
+            )
+        merged = merge_heads(mixed)
+        return self.output(merged if memory is None else memory.ungroup(merged))  # type: ignore[no-any-return]

@@ -1,8 +1,12 @@
-"""One layer of a pre-norm Transformer: normalise, mix, add; normalise, transform, add (Radford et al. 2019, 2.3)."""
+"""One layer of a Transformer: sublayers, each with a residual connection around it and a layer norm.
+
+Before the sublayer (Radford et al. 2019, section 2.3) or after the sum (Vaswani et al. 2017, section 3.1). A decoder's
+layer reads the source between its self-attention and its feed-forward network.
+"""
 
 from torch import Tensor, nn
 
-from headway.nn.attention import Extend, SelfAttention
+from headway.nn.attention import CrossAttention, Extend, Rotate, SelfAttention, SourceView
 from headway.nn.feed_forward import FeedForward
 from headway.nn.trace import Watch
 
@@ -18,14 +22,19 @@ class PreNormBlock(nn.Module):
         width: int,
         epsilon: float,
         dropout: float,
+        cross_attention: CrossAttention | None = None,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width, eps=epsilon)
         self.attention = attention
+        if cross_attention is not None:
+            self.cross_attention_norm = nn.LayerNorm(width, eps=epsilon)
+            self.cross_attention = cross_attention
         self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
         self.feed_forward = feed_forward
         self.dropout = nn.Dropout(dropout)
 
+    # Seven parameters: the attention's own, passed on, and the source.
     def forward(
         self,
         x: Tensor,
@@ -34,12 +43,64 @@ class PreNormBlock(nn.Module):
         causal: bool = False,
         extend: Extend | None = None,
         watch: Watch | None = None,
+        rotate: Rotate | None = None,
+        source: SourceView | None = None,
     ) -> Tensor:
-        """x (B, T, D) -> (B, T, D); the other arguments go to the attention."""
-        mixed = self.attention(self.attention_norm(x), mask=mask, causal=causal, extend=extend, watch=watch)
+        """x (B, T, D) -> (B, T, D); `source` is read by the cross-attention, the rest goes to the self-attention."""
+        normed = self.attention_norm(x)
+        mixed = self.attention(normed, mask=mask, causal=causal, extend=extend, watch=watch, rotate=rotate)
         x = x + self._dropped(mixed)
+        if source is not None:
+            x = x + self._dropped(self.cross_attention(self.cross_attention_norm(x), source, watch=watch))
         return x + self._dropped(self.feed_forward(self.feed_forward_norm(x)))
 
     def _dropped(self, x: Tensor) -> Tensor:
         # Not called where it does nothing: at one token a step the calls alone are a measurable part of the time.
+        return self.dropout(x) if self.training else x
+
+
+class PostNormBlock(nn.Module):
+    """Each sublayer reads the stream itself and adds to it; the sum is normalised, so that it never grows."""
+
+    def __init__(
+        self,
+        attention: SelfAttention,
+        feed_forward: FeedForward,
+        *,
+        width: int,
+        epsilon: float,
+        dropout: float,
+        cross_attention: CrossAttention | None = None,
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.attention_norm = nn.LayerNorm(width, eps=epsilon)
+        if cross_attention is not None:
+            self.cross_attention = cross_attention
+            self.cross_attention_norm = nn.LayerNorm(width, eps=epsilon)
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
+        self.dropout = nn.Dropout(dropout)
+
+    # Seven parameters, as in PreNormBlock.
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        extend: Extend | None = None,
+        watch: Watch | None = None,
+        rotate: Rotate | None = None,
+        source: SourceView | None = None,
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D), as in PreNormBlock."""
+        mixed = self.attention(x, mask=mask, causal=causal, extend=extend, watch=watch, rotate=rotate)
+        x = self.attention_norm(x + self._dropped(mixed))
+        if source is not None:
+            read = self.cross_attention(x, source, watch=watch)
+            x = self.cross_attention_norm(x + self._dropped(read))
+        return self.feed_forward_norm(x + self._dropped(self.feed_forward(x)))  # type: ignore[no-any-return]
+
+    def _dropped(self, x: Tensor) -> Tensor:
         return self.dropout(x) if self.training else x

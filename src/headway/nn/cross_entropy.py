@@ -15,11 +15,20 @@ _FEWEST_ROWS = 256
 """Positions at once at least: products of fewer rows are slower, and each chunk adds to the whole weight's gradient."""
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, ignored: int) -> Tensor:
-    """The cross-entropy of softmax(hidden weight^T), summed over the targets that are not `ignored`, in float32.
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    ignored: int,
+    smoothing: float = 0.0,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """The cross-entropy of softmax(hidden weight^T + bias), summed over the targets not `ignored`, in float32.
 
-    hidden (N, D), weight (V, D), targets (N,) int64 -> (). The products run in autocast's precision where it is on.
-    Differentiable once, in hidden and weight.
+    hidden (N, D), weight (V, D), targets (N,) int64, bias (V,) -> (). The products run in autocast's precision where it
+    is on. Differentiable once, in hidden and weight; the bias is a constant. smoothing: so much of a target's
+    probability is spread evenly over the vocabulary (Szegedy et al. 2016, section 7).
     """
     if torch.is_autocast_enabled(hidden.device.type):
         precision = torch.get_autocast_dtype(hidden.device.type)
@@ -29,31 +38,54 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, *, ign
     with torch.autocast(hidden.device.type, enabled=False):
         if wanted:
             loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-                hidden, weight, targets, ignored, precision
+                hidden, weight, bias, targets, ignored, smoothing, precision
             )
             return loss
-        return _loss(hidden, weight, targets, ignored, precision)
+        return _loss(hidden, weight, bias, targets, ignored, smoothing, precision)
 
 
 def _rows_at_once(weight: Tensor) -> int:
     return max(_FEWEST_ROWS, _CHUNK.get(weight.device.type, _CHUNK["cuda"]) // weight.shape[0])
 
 
-def _loss(hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, precision: torch.dtype) -> Tensor:
+# Seven parameters: the loss's own, passed on.
+def _loss(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    ignored: int,
+    smoothing: float,
+    precision: torch.dtype,
+) -> Tensor:
     total = hidden.new_zeros((), dtype=torch.float32)
     matrix = weight.to(precision)
     size = _rows_at_once(weight)
     for begin in range(0, len(hidden), size):
-        logits = functional.linear(hidden[begin : begin + size].to(precision), matrix).float()  # (n, V)
+        logits = _logits(hidden[begin : begin + size].to(precision), matrix, bias)  # (n, V)
         labels = targets[begin : begin + size]
-        total += functional.cross_entropy(logits, labels, ignore_index=ignored, reduction="sum")
+        total += functional.cross_entropy(
+            logits, labels, ignore_index=ignored, reduction="sum", label_smoothing=smoothing
+        )
     return total
+
+
+def _logits(rows: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    logits = functional.linear(rows, matrix).float()
+    return logits if bias is None else logits + bias.float()
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, ignored: int, precision: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        ignored: int,
+        smoothing: float,
+        precision: torch.dtype,
     ) -> Tensor:
         total = hidden.new_zeros((), dtype=torch.float32)
         matrix = weight.to(precision)
@@ -65,10 +97,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
             rows, labels = hidden[begin : begin + size].to(precision), targets[begin : begin + size]
             counted = labels != ignored
             places = labels.where(counted, 0)[:, None]
-            logs = torch.log_softmax(functional.linear(rows, matrix).float(), dim=-1)  # (n, V)
-            total -= (logs.gather(1, places)[:, 0] * counted).sum()
+            logs = torch.log_softmax(_logits(rows, matrix, bias), dim=-1)  # (n, V)
+            total -= (1.0 - smoothing) * (logs.gather(1, places)[:, 0] * counted).sum()
+            if smoothing:
+                total -= smoothing * (logs.mean(dim=-1) * counted).sum()
             slope = logs.exp_()
-            slope.scatter_add_(1, places, slope.new_full(places.shape, -1.0))
+            slope.scatter_add_(1, places, slope.new_full(places.shape, smoothing - 1.0))
+            if smoothing:
+                slope -= smoothing / slope.shape[1]
             if not bool(counted.all()):
                 slope *= counted[:, None]
             slope = slope.to(precision)
@@ -84,9 +120,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None, None]:
         to_hidden, to_weight = ctx.saved_tensors
         (slope,) = gradients
         hidden_kind, weight_kind = ctx.kinds
         matrix_gradient = (to_weight * slope).to(weight_kind) if ctx.needs_input_grad[1] else None
-        return (to_hidden * slope).to(hidden_kind), matrix_gradient, None, None, None
+        return (to_hidden * slope).to(hidden_kind), matrix_gradient, None, None, None, None, None

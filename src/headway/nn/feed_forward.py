@@ -30,12 +30,17 @@ assert set(ACTIVATIONS) == set(get_args(Activation))
 class FeedForward(nn.Module):
     """Widen, bend, narrow: the same function at every position."""
 
-    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+    def __init__(self, width: int, hidden: int, activation: Activation, *, dropout: float = 0.0) -> None:
+        """`dropout` falls on what the activation gives."""
         super().__init__()
+        self.dropout = dropout
         self.expand = Linear(width, hidden)
         self.contract = Linear(hidden, width)
         self.activate = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        return self.contract(self.activate(self.expand(x)))  # type: ignore[no-any-return]
+        bent = self.activate(self.expand(x))
+        if self.training and self.dropout:
+            bent = functional.dropout(bent, self.dropout)
+        return self.contract(bent)  # type: ignore[no-any-return]

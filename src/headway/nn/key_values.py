@@ -188,6 +188,11 @@ class Extension:
             slots = lengths[rows] + columns
             self._rows, self._columns, self._slots = (part.to(shape.device) for part in (rows, columns, slots))
 
+    @property
+    def seen(self) -> int:
+        """How many keys the step's queries are compared with, S."""
+        return self._seen
+
     def write(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Store the layer's new keys and values (B, H, T, K); return all a query may see, (B, H, S, K) each."""
         for buffer, new in ((self._keys[layer], key), (self._values[layer], value)):

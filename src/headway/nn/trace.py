@@ -17,7 +17,9 @@ class Trace:
     """Collects tensors of one pass by name, detached; a new one for every pass.
 
     `layers.3.attention` (B, H, T, S) attention probabilities, `layers.3.residual` (B, T, D) the stream after the
-    layer, `embedding` (B, T, D) the stream before the first. `residual` streams are kept only where asked for.
+    layer, `embedding` (B, T, D) the stream before the first. `residual` streams are kept only where asked for. Decoders
+    that read a source: `layers.3.cross_attention` (B, H, T, S) over the source's positions, 0 on padding; what is found
+    in the encoder's own pass begins with `encoder.`.
     """
 
     residual: bool = False
@@ -26,6 +28,10 @@ class Trace:
     def attention(self, layer: int, probabilities: Tensor) -> None:
         """Keep the attention probabilities (B, H, T, S) of a layer."""
         self.found[f"layers.{layer}.attention"] = probabilities.detach()
+
+    def cross_attention(self, layer: int, probabilities: Tensor) -> None:
+        """Keep what each target position reads of the source, (B, H, T, S)."""
+        self.found[f"layers.{layer}.cross_attention"] = probabilities.detach()
 
     def stream(self, name: str, x: Tensor) -> None:
         """Keep the residual stream (B, T, D) under `name`, where streams are wanted."""

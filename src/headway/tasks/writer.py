@@ -55,16 +55,22 @@ class Writer:
         device: "auto" is a CUDA device where there is one, else the CPU. engine: "auto" and "torch" both run PyTorch.
         dtype: None keeps the stored precision, except that bfloat16 weights run as float32 on a processor without
         bfloat16 arithmetic, which is logged. The default temperature is the folder's (generation_config.json), else
-        1. Raises FormatError where the folder has no tokenizer, ResourceError for a device, an engine or bits that
-        are not there.
+        1. Raises FormatError where the folder has no tokenizer, UsageError for a model that reads a source,
+        ResourceError for a device, an engine or bits that are not there.
         """
         from headway.formats.bundled import locate
         from headway.formats.folder import load, read_generation
+        from headway.models.registry import family_of
         from headway.tasks.placement import choose_device, into_native_precision
 
         _check_engine(engine, bits)
         folder = locate(model).resolve()  # once, so that a folder that hides a bundled model is said once
         loaded, tokenizer = load(folder, device=choose_device(device), dtype=dtype)
+        if family_of(loaded).reads_source:
+            raise UsageError(
+                f"{model} reads a source before it writes, so it does not go on from a prompt\n"
+                f'Translate with it: headway translate {model} "A sentence."'
+            )
         if tokenizer is None:
             raise FormatError(
                 f"{model} holds weights but no tokenizer that headway reads, and a writer needs one\n"

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from headway.decoding.beam import Hypothesis, beam_search
+from headway.decoding.beam import Hypothesis, Search, beam_search
 from headway.decoding.rows import Alternatives, Emitted, FinishReason, Rows
 from headway.decoding.scoring import score
 from headway.errors import UsageError
@@ -51,7 +51,8 @@ def write_all(model: AnyDecoder, tokenizer: Tokenizer, prompts: Sequence[str], r
     if request.max_new_tokens == 0:
         pieces = [[[_nothing(request)] for _ in range(request.samples)] for _ in encoded]
     elif request.search is not None:
-        pieces = [[list(_searched(model, tokenizer, ids, request))] for ids in encoded]
+        found = _searched(model, tokenizer, encoded, request)
+        pieces = [[list(_pieces_of(tokenizer, best, request))] for best in found]
     else:
         pieces = [[[] for _ in range(request.samples)] for _ in encoded]
         for prompt, sample, piece in _pieces(model, tokenizer, encoded, request):
@@ -119,18 +120,31 @@ def _pieces(
             yield prompt, sample, piece
 
 
-def _searched(model: AnyDecoder, tokenizer: Tokenizer, ids: list[int], request: Request) -> Iterator[Piece]:
-    """The pieces of the best hypothesis, up to the first stop string in it."""
+def _searched(
+    model: AnyDecoder, tokenizer: Tokenizer, prompts: Sequence[list[int]], request: Request
+) -> Iterator[Hypothesis]:
+    """The best hypothesis of each prompt."""
     assert request.search is not None
-    best = beam_search(
-        model,
-        ids,
+    search = Search(
         beam=request.search.width,
         max_new_tokens=request.max_new_tokens,
-        end_ids=_stop_ids(tokenizer),
-        length_penalty=request.search.length_penalty,
-        vocabulary=tokenizer.size,
-    )[0]
+        length_penalty="mean",
+        alpha=request.search.length_penalty,
+    )
+    at_once = max(1, ROWS_AT_ONCE // search.beam)
+    for first in range(0, len(prompts), at_once):
+        for (best,) in beam_search(
+            model,
+            prompts[first : first + at_once],
+            search,
+            end_ids=_stop_ids(tokenizer),
+            vocabulary=tokenizer.size,
+        ):
+            yield best
+
+
+def _pieces_of(tokenizer: Tokenizer, best: Hypothesis, request: Request) -> Iterator[Piece]:
+    """The pieces of a hypothesis, up to the first stop string in it."""
     continuation = _continuation(tokenizer, request)
     for emitted in _emitted(best):
         piece = continuation.push(emitted)

@@ -21,18 +21,18 @@ from headway.training.recipe import BudgetSettings, Recipe, TrainSettings
 _LADDER = ((64, 2), (96, 3), (128, 4), (192, 4), (256, 6), (384, 6), (512, 8), (768, 12), (1024, 24), (1280, 36))
 
 # Arithmetic a training run gets out of the hardware, FLOP/s, to the order of magnitude: for choosing a size only.
-_ARITHMETIC = {"cpu": 5e10, "cuda": 5e13}
+ARITHMETIC = {"cpu": 5e10, "cuda": 5e13}
 
 # Tokens a step reads where the batch is not given; fewer where that would leave a run too few steps to learn in.
-_TOKENS_PER_STEP = {"cpu": 4096, "cuda": 65536}
-_FEW_STEPS = 600
-_FEWEST_TOKENS = 2048
+TOKENS_PER_STEP = {"cpu": 4096, "cuda": 65536}
+FEW_STEPS = 600
+FEWEST_TOKENS = 2048
 
 # Work of a Muon update next to that of a step's products is about this many times the width over the step's tokens:
 # five Newton-Schulz steps of 2 (2 D^2 F + D^3) against 6 D F for each token, in a layer with F = 4 D. What a step of
 # Muon learns more outweighs that while it is less than the step's own work (docs/defaults.md).
-_MUON_WORK = 4.0
-_MUON_SHARE = 0.75
+MUON_WORK = 4.0
+MUON_SHARE = 0.75
 
 # Seconds of work from which half a minute of compiling comes back, in bfloat16 or on a GPU. In float32 on a processor
 # products take most of the time and stay as they are: 4 to 11 % were gained (docs/benchmarks.md), for up to a minute's
@@ -44,17 +44,17 @@ _BYTES_PER_TOKEN = 3.5
 
 # The output matrix has at most this share of the layers' numbers, rounded down to a power of two; and the fewest ids.
 _OUTPUT_SHARE = 0.75
-_FEWEST_IDS = 512
+FEWEST_IDS = 512
 
 # Passes over a text up to which dropout costs more than it saves (docs/defaults.md): the first few teach nearly as much
 # as new text would (Muennighoff et al. 2023).
-_AS_GOOD_AS_NEW = 6
+AS_GOOD_AS_NEW = 6
 
 # Passes over a text from which a model learns it by heart.
-_OFTEN = 20
+OFTEN = 20
 
 # Evaluations in a row without a better one, after which a text that is read very often has nothing more to teach.
-_PATIENCE = 4
+PATIENCE = 4
 
 # Tokens to read for each parameter: about 20 makes best use of a budget (Hoffmann et al. 2022, section 3).
 _TOKENS_PER_PARAMETER = 20
@@ -63,15 +63,26 @@ _TOKENS_PER_PARAMETER = 20
 _PARAMETERS_PER_TOKEN = 6
 
 
-_NAMES = {"adamw": "AdamW", "muon": "Muon"}
+OPTIMIZER_NAMES = {"adamw": "AdamW", "muon": "Muon", "adadelta": "Adadelta"}
+
+DEFAULT = "gpt2"
+"""The family that is trained where none is named."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFacts:
-    """What the choices rest on: the training text in tokens, and its vocabulary."""
+    """What the choices rest on: the training text in tokens, and its vocabulary.
+
+    Of pairs: tokens and vocabulary of the targets, those of the sources beside them (source_vocabulary is None where
+    one vocabulary serves both), how many pairs there are, and the tokens of the longest side.
+    """
 
     training_tokens: int
     vocabulary: int
+    source_tokens: int = 0
+    source_vocabulary: int | None = None
+    pairs: int = 0
+    longest: int = 0
 
 
 def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -> tuple[Recipe, list[str]]:
@@ -80,7 +91,7 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
     `start` is the model table of the model the run starts from, if it does. Raises ConfigError where a given setting is
     not one of the family's, or this machine cannot do what was asked.
     """
-    device = _device(recipe)
+    device = device_of(recipe)
     precision = recipe.train.precision or ("bfloat16" if has_bfloat16(device) else "float32")
     reasons = [f"runs on {device} in {precision}"]
     readable = _tokens_in_budget(recipe.budget, facts, device)
@@ -88,7 +99,7 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
         model = _choose_model(dict(recipe.model), facts, readable, device)
         reasons.append(_size_reason(model, facts, recipe.budget))
     else:
-        model = _kept(start, recipe.model)
+        model = kept_settings(start, recipe.model)
     model = _choose_dropout(model, recipe, facts, device)
     config = model_config(model)
     window = recipe.train.window or _window(config.context, facts, start is not None and device == "cpu")
@@ -96,7 +107,7 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
         raise ConfigError(f"train.window must be at most the model's context {config.context}, but got {window}")
     batch_size = recipe.train.batch_size or _batch_size(window, facts, recipe, config)
     epochs = _epochs(recipe.budget, facts, batch_size * window, device, config)
-    reasons.append(_epoch_reason(epochs))
+    reasons.append(epoch_reason(epochs))
     settings = replace(recipe.train, device=device, precision=precision, window=window, batch_size=batch_size)
     settings, more = _choose_training(replace(recipe, train=settings), config, facts, epochs)
     adapter = recipe.adapter
@@ -111,10 +122,10 @@ def _choose_training(recipe: Recipe, config: Any, facts: TextFacts, epochs: floa
     given = recipe.train
     assert given.batch_size is not None and given.window is not None and given.device is not None
     per_step, tuned = given.batch_size * given.window, recipe.start is not None
-    share = _MUON_WORK * config.width / per_step
-    optimizer = given.optimizer or ("muon" if not tuned and share <= _MUON_SHARE else "adamw")
-    rate = given.learning_rate or _learning_rate(config.width, optimizer, tuned, adapted=recipe.adapter is not None)
-    patience = given.patience if given.patience is not None else (_PATIENCE if epochs > _OFTEN else 0)
+    share = MUON_WORK * config.width / per_step
+    optimizer = given.optimizer or ("muon" if not tuned and share <= MUON_SHARE else "adamw")
+    rate = given.learning_rate or highest_rate(config.width, optimizer, tuned, adapted=recipe.adapter is not None)
+    patience = given.patience if given.patience is not None else (PATIENCE if epochs > OFTEN else 0)
     seconds = _seconds(recipe.budget, config, epochs * facts.training_tokens, given.device)
     pays = (given.device == "cuda" or given.precision == "bfloat16") and seconds >= _COMPILING_PAYS
     compiled = pays if given.compile is None else given.compile
@@ -126,7 +137,9 @@ def _choose_training(recipe: Recipe, config: Any, facts: TextFacts, epochs: floa
         patience=patience,
         compile=compiled,
     )
-    reasons = [f"steps of {given.batch_size} x {given.window} tokens, {_NAMES[optimizer]}, learning rate {rate:g}"]
+    reasons = [
+        f"steps of {given.batch_size} x {given.window} tokens, {OPTIMIZER_NAMES[optimizer]}, learning rate {rate:g}"
+    ]
     if patience and given.patience is None:
         reasons.append(f"stops after {patience} evaluations without a better one, since the text is read so often")
     if compiled and given.compile is None:
@@ -140,16 +153,16 @@ def fitting_vocabulary(recipe: Recipe, n_bytes: int) -> int:
     As many as the text can teach, but not so many that the output matrix takes more work than the layers.
     """
     facts = TextFacts(training_tokens=int(n_bytes / _BYTES_PER_TOKEN), vocabulary=0)
-    device = _device(recipe)
+    device = device_of(recipe)
     width, n_layers = _size(_tokens_in_budget(recipe.budget, facts, device), facts)
     width, n_layers = recipe.model.get("width", width), recipe.model.get("n_layers", n_layers)
     if not (isinstance(width, int) and isinstance(n_layers, int) and width > 0 and n_layers > 0):
         return vocabulary_size(n_bytes)  # a wrong setting is refused when the model is chosen
-    affordable = max(_FEWEST_IDS, int(_OUTPUT_SHARE * 12 * width * n_layers))
+    affordable = max(FEWEST_IDS, int(_OUTPUT_SHARE * 12 * width * n_layers))
     return int(min(vocabulary_size(n_bytes), 2 ** int(math.log2(affordable))))
 
 
-def _device(recipe: Recipe) -> Literal["cpu", "cuda"]:
+def device_of(recipe: Recipe) -> Literal["cpu", "cuda"]:
     device: Literal["cpu", "cuda"] = recipe.train.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("train.device is cuda, but this machine has no CUDA device; leave it out or say cpu")
@@ -164,23 +177,23 @@ def model_table(family_name: str, config: Any) -> dict[str, Any]:
 def model_config(model: Mapping[str, Any]) -> Any:
     """The family's settings a recipe's model table means. Raises ConfigError for an unknown one."""
     table = {name: value for name, value in model.items() if name != "family"}
-    return from_dict(family(model.get("family", "gpt2")).config, table, "model.")
+    return from_dict(family(model.get("family", DEFAULT)).config, table, "model.")
 
 
 def _tokens_in_budget(budget: BudgetSettings, facts: TextFacts, device: str) -> float:
     """Tokens the budget reads, or for minutes the arithmetic it has, divided by 6 x 20: parameters squared."""
     if budget.minutes is not None:
-        arithmetic = _ARITHMETIC[device] * 60 * budget.minutes
+        arithmetic = ARITHMETIC[device] * 60 * budget.minutes
         return _TOKENS_PER_PARAMETER * math.sqrt(arithmetic / (6 * _TOKENS_PER_PARAMETER))
     if budget.tokens is not None:
         return budget.tokens
     if budget.steps is not None:
-        return budget.steps * _TOKENS_PER_STEP[device]
+        return budget.steps * TOKENS_PER_STEP[device]
     assert budget.epochs is not None
     return budget.epochs * facts.training_tokens
 
 
-def _kept(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def kept_settings(start: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The start model's table with the given dropouts. Raises ConfigError for a setting that would change the graph."""
     for name, value in given.items():
         if not name.endswith("dropout") and value != start.get(name, value):
@@ -198,7 +211,7 @@ def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, devi
     longest = 256 if device == "cpu" else 1024
     roomy = 2 ** max(5, int(math.log2(max(facts.training_tokens, 2) / 8))) if facts.training_tokens > 512 else 32
     chosen = {
-        "family": "gpt2",
+        "family": DEFAULT,
         "context": min(longest, roomy),
         "width": width,
         "n_layers": n_layers,
@@ -232,7 +245,7 @@ def _heads(width: Any) -> int:
 def _choose_dropout(model: dict[str, Any], recipe: Recipe, facts: TextFacts, device: str) -> dict[str, Any]:
     """Dropout by how often the text is read; none on attention, where a CPU's fused kernel has none."""
     passes = _passes(recipe.budget, facts, device, model_config(model))
-    rate = 0.0 if passes < _AS_GOOD_AS_NEW else 0.1 if passes < _OFTEN else 0.2
+    rate = 0.0 if passes < AS_GOOD_AS_NEW else 0.1 if passes < OFTEN else 0.2
     chosen = {"embedding_dropout": rate, "residual_dropout": rate, "attention_dropout": 0.0}
     return {**model, **chosen, **{name: value for name, value in recipe.model.items() if name in chosen}}
 
@@ -244,7 +257,7 @@ def _passes(budget: BudgetSettings, facts: TextFacts, device: str, config: Any) 
     layers = 12 * config.width**2 * config.n_layers
     attention = config.n_layers * config.width * config.context
     per_token = 6 * (layers + config.vocabulary * config.width + attention)
-    return float(_ARITHMETIC[device] * 60 * budget.minutes / per_token / max(facts.training_tokens, 1))
+    return float(ARITHMETIC[device] * 60 * budget.minutes / per_token / max(facts.training_tokens, 1))
 
 
 def _window(context: int, facts: TextFacts, shortened: bool) -> int:
@@ -255,16 +268,16 @@ def _window(context: int, facts: TextFacts, shortened: bool) -> int:
 
 def _batch_size(window: int, facts: TextFacts, recipe: Recipe, config: Any) -> int:
     """Rows of a step: fewer where the budget or the text is small, since more steps teach more than larger ones."""
-    device, accumulation = _device(recipe), recipe.train.accumulation
+    device, accumulation = device_of(recipe), recipe.train.accumulation
     read = _passes(recipe.budget, facts, device, config) * facts.training_tokens
-    tokens = _TOKENS_PER_STEP[device]
-    while recipe.budget.steps is None and tokens > _FEWEST_TOKENS and read / tokens < _FEW_STEPS:
+    tokens = TOKENS_PER_STEP[device]
+    while recipe.budget.steps is None and tokens > FEWEST_TOKENS and read / tokens < FEW_STEPS:
         tokens //= 2
     rows = max(1, min(tokens, facts.training_tokens // 8) // window)
     return max(accumulation, rows - rows % accumulation)
 
 
-def _learning_rate(width: int, optimizer: str, tuned: bool, *, adapted: bool) -> float:
+def highest_rate(width: int, optimizer: str, tuned: bool, *, adapted: bool) -> float:
     """The highest rate by width: less for wider.
 
     AdamW: 6e-4 at width 768 (as for GPT-3's smallest, Brown et al. 2020, table 2.1). Muon: three times that, about the
@@ -279,7 +292,7 @@ def _seconds(budget: BudgetSettings, config: Any, tokens: float, device: str) ->
     """About how long reading so many tokens takes, from its arithmetic."""
     if budget.minutes is not None:
         return 60 * budget.minutes
-    return float(6 * config.n_parameters() * tokens / _ARITHMETIC[device])
+    return float(6 * config.n_parameters() * tokens / ARITHMETIC[device])
 
 
 def _epochs(budget: BudgetSettings, facts: TextFacts, per_step: int, device: str, config: Any) -> float:
@@ -297,8 +310,8 @@ def _size_reason(model: dict[str, Any], facts: TextFacts, budget: BudgetSettings
     )
 
 
-def _epoch_reason(epochs: float) -> str:
+def epoch_reason(epochs: float) -> str:
     if epochs < 1:
         return f"the budget reads about {100 * epochs:.0f} % of the text"
-    warning = "; expect it to learn much of the text by heart" if epochs > _OFTEN else ""
+    warning = "; expect it to learn much of the text by heart" if epochs > OFTEN else ""
     return f"the budget reads the text about {epochs:.1f} times{warning}"

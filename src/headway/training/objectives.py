@@ -4,9 +4,9 @@ Losses are sums with counts; the trainer divides by the count of the whole step,
 parts of 8 give the same gradient.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,30 @@ from headway.corpus.shards import TokenStream
 from headway.nn.cross_entropy import linear_cross_entropy
 
 
+class Part(Protocol):
+    """One part of a step's batch."""
+
+    @property
+    def count(self) -> int:
+        """How many of its targets count for the loss."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same part on a device."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One part of a step's batch: inputs and targets (B, T) int64; `count` targets count for the loss."""
+class Windows:
+    """A part of text: inputs and targets (B, T) int64."""
 
     inputs: Tensor
     targets: Tensor
     count: int
+
+    def to(self, device: torch.device) -> "Windows":
+        """The same windows on a device."""
+        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
 
 
 class Objective(Protocol):
@@ -38,12 +55,12 @@ class Objective(Protocol):
         """Steps one pass over the training text takes."""
         ...
 
-    def parts(self, step: int) -> list[Part]:
+    def parts(self, step: int) -> Sequence[Part]:
         """The batch of a step, a pure function of (seed, step), in its parts."""
         ...
 
-    def loss(self, model: nn.Module, part: Part) -> Tensor:
-        """The loss summed over the part's targets, in nats."""
+    def loss(self, model: nn.Module, part: Any) -> Tensor:
+        """The loss summed over the targets of one of its own parts, in nats."""
         ...
 
     def validation(self) -> Iterator[Part]:
@@ -83,7 +100,7 @@ class CausalLanguageModelling:
         """Steps one pass over the training text takes."""
         return self._batches.steps_per_epoch
 
-    def parts(self, step: int) -> list[Part]:
+    def parts(self, step: int) -> list[Windows]:
         """The batch of a step in `accumulation` parts of equal rows."""
         inputs, targets = (torch.from_numpy(array) for array in self._batches.batch(step))
         return [
@@ -91,13 +108,13 @@ class CausalLanguageModelling:
             for x, y in zip(inputs.chunk(self._accumulation), targets.chunk(self._accumulation), strict=True)
         ]
 
-    def loss(self, model: nn.Module, part: Part) -> Tensor:
+    def loss(self, model: nn.Module, part: Windows) -> Tensor:
         """Cross-entropy summed over the targets; the logits never stand in memory all at once."""
         hidden = model(part.inputs, hidden=True)  # (B, T, D)
         weight = model.get_parameter("output.weight")
         return linear_cross_entropy(hidden.flatten(0, 1), weight, part.targets.flatten(), ignored=IGNORED)
 
-    def validation(self) -> Iterator[Part]:
+    def validation(self) -> Iterator[Windows]:
         """Windows over the validation text, at most `validation_tokens` of it."""
         for inputs, targets in evaluation_windows(
             self._validation,
@@ -113,5 +130,5 @@ class CausalLanguageModelling:
         return loss / 0.6931471805599453 * stream.tokens / stream.bytes
 
 
-def _part(inputs: Tensor, targets: Tensor) -> Part:
-    return Part(inputs=inputs, targets=targets, count=int((targets != IGNORED).sum()))
+def _part(inputs: Tensor, targets: Tensor) -> Windows:
+    return Windows(inputs=inputs, targets=targets, count=int((targets != IGNORED).sum()))

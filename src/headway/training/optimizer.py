@@ -1,8 +1,8 @@
-"""What moves the weights: AdamW for everything, or Muon for the layers' matrices and AdamW for the rest.
+"""What moves the weights: AdamW or Adadelta for everything, or Muon for the layers' matrices and AdamW for the rest.
 
 AdamW: Loshchilov and Hutter 2019, with matrices decayed and vectors not, as Radford et al. 2018, section 4.1, have it.
 Muon: Jordan et al. 2024, its update scaled to AdamW's size (Liu et al. 2025, "Muon is scalable", section 2.2), so that
-one learning rate serves both.
+one learning rate serves both. Adadelta (Zeiler 2012): `beta2` is its rho.
 """
 
 from collections.abc import Mapping
@@ -76,7 +76,7 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizers:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if settings.optimizer == "muon" and parameter.dim() == 2 and name.startswith("blocks."):
+        if settings.optimizer == "muon" and parameter.dim() == 2 and not _is_table(name):
             muon.setdefault(shares[name], []).append(parameter)
         else:
             decay = settings.weight_decay if parameter.dim() >= 2 else 0.0
@@ -85,7 +85,10 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizers:
     if adamw:
         groups = [{"params": p, "weight_decay": decay, "share": share} for (share, decay), p in adamw.items()]
         betas = (settings.beta1, settings.beta2)
-        optimizers.append(torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=1e-8, fused=True))
+        if settings.optimizer == "adadelta":
+            optimizers.append(torch.optim.Adadelta(groups, lr=0.0, rho=settings.beta2, eps=settings.epsilon))
+        else:
+            optimizers.append(torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=settings.epsilon, fused=True))
     if muon:
         # Torch's own computes in bfloat16, which a processor without that arithmetic does five times slower than
         # float32.
@@ -93,3 +96,9 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizers:
         matrices = [{"params": p, "share": share} for share, p in muon.items()]
         optimizers.append(kind(matrices, lr=0.0, weight_decay=settings.weight_decay, adjust_lr_fn=_SCALING))
     return Optimizers(optimizers)
+
+
+def _is_table(name: str) -> bool:
+    """True for what holds a row for each id or place, an embedding or an output matrix: Muon is for the others."""
+    parts = name.split(".")
+    return parts[0].endswith("embedding") or parts[0] == "output" or "positions" in parts

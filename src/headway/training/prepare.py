@@ -6,35 +6,29 @@ All of it is written beside the model folder and takes its place in one rename, 
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from headway.corpus.documents import Documents, corpus_bytes, fingerprint, read_documents, text_bytes
-from headway.corpus.readers import Document
-from headway.corpus.shards import ShardSettings, TokenShards, write_shards
-from headway.errors import ConfigError, DataError, FormatError
-from headway.formats.folder import Model, load, write_folder
+from headway.errors import ConfigError, FormatError
+from headway.formats.folder import Model, family_of_folder, load, load_target_tokenizer, write_folder
 from headway.models.registry import family, family_of
 from headway.settings import to_dict, unknown_setting
 from headway.storage import new_folder
-from headway.text.byte_level_training import train_byte_level
 from headway.text.tokenizer import Tokenizer
 from headway.training.adapters import attach, write_adapter
 from headway.training.checkpoint import RunState, save_checkpoint
-from headway.training.defaults import TextFacts, fill_in, fitting_vocabulary, model_config, model_table
+from headway.training.defaults import DEFAULT, TextFacts, model_config, model_table
 from headway.training.layers import write_frozen
+from headway.training.material import Material, Tokenizers
 from headway.training.optimizer import Optimizers, build_optimizer
-from headway.training.recipe import DataSettings, Recipe, to_toml
+from headway.training.pairs import PairMaterial
+from headway.training.recipe import Recipe, to_toml
 from headway.training.report import Reporter
+from headway.training.texts import TextMaterial
 
 RECIPE, RUN, DATA = "recipe.toml", "run.json", "data"
-
-_GIGABYTE = 10**9
-# A vocabulary learnt from more text than this hardly differs, and takes minutes longer.
-_VOCABULARY_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +38,12 @@ class RunRecord:
     version: int = 1
     data_fingerprint: str
     facts: TextFacts
+
+
+def material_of(recipe: Recipe) -> Material:
+    """What the recipe's family learns from."""
+    name = recipe.model.get("family") or (family_of_folder(recipe.start) if recipe.start is not None else DEFAULT)
+    return PairMaterial(recipe) if family(name).reads_source else TextMaterial(recipe)
 
 
 def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -> None:
@@ -58,30 +58,28 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
             f"adapters leave all of the model's own weights as they are, so there is nothing for "
             f"train.freeze={recipe.train.freeze} to freeze; leave it out, or train without --lora"
         )
-    print_of_data = data_fingerprint(recipe.data)
-    documents = read_documents(recipe.data.path, text_field=recipe.data.text_field)
+    material = material_of(recipe)
+    print_of_data = material.fingerprint()
     with new_folder(output) as folder:
         training = folder / "training"
         training.mkdir()
-        start_model, tokenizer = _start(recipe, documents, reporter)
-        shards = write_shards(
-            training / DATA,
-            documents,
-            tokenizer,
-            ShardSettings(validation_share=recipe.data.validation_share, seed=recipe.train.seed),
-            validation=_validation(recipe.data),
-            progress=_tell_encoded(reporter),
-        )
-        reporter.note(_division(shards, recipe.data.path))
-        facts = TextFacts(training_tokens=shards.split("train").tokens, vocabulary=tokenizer.size)
+        start_model, known = _start(recipe, reporter)
+        tokenizers, facts = material.write(training / DATA, known, reporter)
         table = None if start_model is None else model_table(family_of(start_model).name, start_model.config)
-        complete, reasons = fill_in(recipe, facts, table)
+        complete, reasons = material.fill_in(recipe, facts, table)
         for reason in reasons:
             reporter.note(reason)
         model = _first_weights(complete, start_model)
         assert complete.train.device is not None
         model.to(complete.train.device)
-        write_folder(model, tokenizer, folder, name=output.name, card=card(complete, None))
+        write_folder(
+            model,
+            tokenizers.source,
+            folder,
+            name=output.name,
+            card=card(complete, None),
+            target_tokenizer=tokenizers.target,
+        )
         optimizer = _learners(model, complete, folder, reporter)
         (training / RECIPE).write_text(to_toml(complete), encoding="utf-8")
         record = RunRecord(data_fingerprint=print_of_data, facts=facts)
@@ -90,26 +88,16 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
         save_checkpoint(training, RunState(seconds=seconds, prepared=seconds), model, optimizer, keep=1)
 
 
-def data_fingerprint(data: DataSettings) -> str:
-    """The content of all the text a run reads, as one hash."""
-    whole = fingerprint(data.path)
-    return whole if data.validation is None else f"{whole}+{fingerprint(data.validation)}"
-
-
 def _check_names(recipe: Recipe) -> None:
     """Raises ConfigError for an unknown setting of the model, before any text is read; values are checked with it."""
-    known = [f"model.{field.name}" for field in dataclasses.fields(family(recipe.model.get("family", "gpt2")).config)]
+    known = [f"model.{field.name}" for field in dataclasses.fields(family(recipe.model.get("family", DEFAULT)).config)]
     for name in recipe.model:
         if name != "family" and f"model.{name}" not in known:
             raise ConfigError(unknown_setting(f"model.{name}", known))
 
 
-def _validation(data: DataSettings) -> Documents | None:
-    return None if data.validation is None else read_documents(data.validation, text_field=data.text_field)
-
-
-def _start(recipe: Recipe, documents: Documents, reporter: Reporter) -> tuple[Model | None, Tokenizer]:
-    """The model a run starts from, if it does, and the tokenizer it uses."""
+def _start(recipe: Recipe, reporter: Reporter) -> tuple[Model | None, Tokenizers | None]:
+    """The model a run starts from, if it does, and the tokenizers that are given rather than learnt."""
     if recipe.start is not None:
         model, tokenizer = load(recipe.start, dtype=torch.float32)
         if tokenizer is None:
@@ -118,38 +106,11 @@ def _start(recipe: Recipe, documents: Documents, reporter: Reporter) -> tuple[Mo
                 f"put its tokenizer.json (or vocab.json and merges.txt) into the folder"
             )
         reporter.note(f"starts from {recipe.start}, with its tokenizer of {tokenizer.size:,} ids")
-        return model, tokenizer
+        return model, Tokenizers(source=tokenizer, target=load_target_tokenizer(recipe.start))
     if recipe.tokenizer.folder is not None:
-        return None, Tokenizer.load(recipe.tokenizer.folder)
-    n_bytes = corpus_bytes(recipe.data.path, text_field=recipe.data.text_field)
-    size = recipe.tokenizer.vocabulary or fitting_vocabulary(recipe, n_bytes)
-    tokenizer = train_byte_level(spread(documents, n_bytes, _VOCABULARY_BYTES), size)
-    learnt = f"{n_bytes:,} bytes" if n_bytes <= _VOCABULARY_BYTES else f"{_VOCABULARY_BYTES:,} of {n_bytes:,} bytes"
-    reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {learnt} of text")
-    return None, tokenizer
-
-
-def spread(documents: Iterable[Document], n_bytes: int, wanted: int) -> Iterator[str]:
-    """The texts of evenly spread documents, about `wanted` of all `n_bytes` bytes; all, where they are fewer."""
-    seen = taken = 0
-    for document in documents:
-        if taken * n_bytes <= seen * wanted:
-            taken += text_bytes(document.text)
-            yield document.text
-        seen += text_bytes(document.text)
-
-
-def _tell_encoded(reporter: Reporter) -> Callable[[int], None]:
-    """Says how far the encoding of a large corpus has come, at every gigabyte."""
-    said = 0
-
-    def tell(written: int) -> None:
-        nonlocal said
-        if written // _GIGABYTE > said:
-            said = written // _GIGABYTE
-            reporter.note(f"{said} GB of text encoded")
-
-    return tell
+        folder = recipe.tokenizer.folder
+        return None, Tokenizers(source=Tokenizer.load(folder), target=load_target_tokenizer(folder))
+    return None, None
 
 
 def _first_weights(recipe: Recipe, start: Model | None) -> Model:
@@ -178,18 +139,6 @@ def _learners(model: Model, recipe: Recipe, folder: Path, reporter: Reporter) ->
     if learning < (total := sum(parameter.numel() for parameter in model.parameters())):
         reporter.note(f"{learning:,} of {total:,} weights learn, the others stay as they are")
     return optimizer
-
-
-def _division(shards: TokenShards, path: str) -> str:
-    """How the text was divided. Raises DataError where nothing is left to train or to measure on."""
-    train, validation = shards.split("train"), shards.split("validation")
-    if train.tokens < 2 or validation.tokens < 1:
-        raise DataError(
-            f"{path} has too little text: {train.tokens} tokens to train on and {validation.tokens} to measure on;\n"
-            f"give more text, or other text to measure on with --set data.validation=FILE"
-        )
-    how = "the end of the one document" if shards.validation_from == "tail" else f"{validation.documents:,} documents"
-    return f"{train.tokens:,} tokens to train on; {how}, {validation.tokens:,} tokens, kept aside to measure on"
 
 
 def card(recipe: Recipe, state: RunState | None) -> str:

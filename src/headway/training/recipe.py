@@ -15,23 +15,38 @@ from typing import Any, Literal
 import tomli_w
 
 from headway.errors import ConfigError, DataError
+from headway.models.registry import spelled_out
 from headway.settings import assign, from_dict, to_dict, without_none
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """Which text, and what of it is kept aside to measure on.
+    """Which text or pairs, and what of it is kept aside to measure on.
 
-    path: a file or folder of documents. validation: another one; None: `validation_share` of the documents of `path`.
-    text_field: the field or column of .jsonl, .csv and .parquet that holds the text; None: "text" or the only one.
+    path: a file or folder of documents, or of pairs for a model that reads a source. validation: another one; None:
+    `validation_share` of the documents of `path`, or of the distinct sources of its pairs. text_field: the field or
+    column of .jsonl, .csv and .parquet that holds the text; None: "text" or the only one. Pairs: target_path and
+    validation_target are second files that hold the targets line by line; source_field and target_field name the fields
+    or languages of a pair; clean: leave out what is hardly a pair (docs/pairs.md); longest: the most tokens a side may
+    have, None: what the model's context holds.
     """
 
     path: str
     validation: str | None = None
     validation_share: float = 0.05
     text_field: str | None = None
+    target_path: str | None = None
+    validation_target: str | None = None
+    source_field: str | None = None
+    target_field: str | None = None
+    clean: bool = True
+    longest: int | None = None
 
     def __post_init__(self) -> None:
+        if self.longest is not None and self.longest < 1:
+            raise ConfigError(f"data.longest must be at least 1, but got {self.longest}")
+        if self.validation_target is not None and self.validation is None:
+            raise ConfigError("data.validation_target holds the targets of data.validation, which is missing")
         if not 0.0 < self.validation_share <= 0.5:
             raise ConfigError(f"data.validation_share must be above 0 and at most 0.5, but got {self.validation_share}")
 
@@ -41,11 +56,13 @@ class TokenizerSettings:
     """Where the vocabulary comes from.
 
     folder: a model folder or a shipped name ("gpt2") whose tokenizer is taken; None: one is trained on the text.
-    vocabulary: how many ids the trained one has at most; None: by the size of the text.
+    vocabulary: how many ids the trained one has at most; None: by the size of the text. separate: pairs get a
+    vocabulary for each side instead of one for both.
     """
 
     folder: str | None = None
     vocabulary: int | None = None
+    separate: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,34 +70,43 @@ class TrainSettings:
     """How the weights move.
 
     batch_size: rows of one step, over all accumulation; accumulation: how many parts a step is computed in, without
-    changing the gradient. window: tokens of a row; None: the model's context, less where text or machine ask for it.
-    optimizer: "adamw", or "muon" for the layers' matrices with AdamW for the rest. learning_rate: the highest;
-    final_share: the last one's share of it. schedule: "cosine", or "wsd" (warm-up, stable, decay), which holds the rate
-    until the last cool_down of the budget. warm_up: the share of the budget in which the rate rises. clip: the largest
-    gradient norm. spike_deviations: a step whose loss or gradient norm is so many standard deviations above its recent
-    mean updates nothing; 0: every step counts. patience: stop after so many evaluations without a better one; 0:
-    never. layer_decay: the rate of each layer is so much of the one above it; freeze: how many layers, counted from the
-    embedding, which freezes with the first of them, keep their weights. precision: "float32", or "bfloat16" for
-    products in half the width. compile: run the model through torch.compile, which needs a C++ compiler and half a
-    minute, and then steps faster. evaluations: how many times the validation text is measured over the budget, each on
-    windows of about validation_tokens tokens spread over it. save_every: steps between checkpoints; None: every 60
-    seconds. keep: how many checkpoints stay. sample_tokens: the length of the sample written at each evaluation.
-    What is None is chosen by the text, the budget and the kind of hardware.
+    changing the gradient. window: tokens of a row; None: the model's context, less where text or machine ask for
+    it. batch_tokens: for pairs, in place of batch_size and window: a step's pairs fill so many tokens on their
+    longer side. optimizer: "adamw", "muon" for the layers' matrices with AdamW for the rest, or "adadelta".
+    learning_rate: the highest; final_share: the last one's share of it. schedule: "cosine"; "wsd" (warm-up, stable,
+    decay), which holds the rate until the last cool_down of the budget; "inverse-sqrt", which falls with the square
+    root of the budget spent; or "constant". warm_up: the share of the budget in which the rate rises. epsilon: what
+    keeps the optimiser's divisions finite. label_smoothing: so much of a target's probability is spread over the
+    vocabulary. average: the weights kept at the end are the mean of so many last evaluations' weights, where that
+    measures better; 0: never. clip: the largest gradient norm. spike_deviations: a step whose loss or gradient norm
+    is so many standard deviations above its recent mean updates nothing; 0: every step counts. patience: stop after
+    so many evaluations without a better one; 0: never. layer_decay: the rate of each layer is so much of the one
+    above it; freeze: how many layers, counted from the embedding, which freezes with the first of them, keep their
+    weights. precision: "float32", or "bfloat16" for products in half the width. compile: run the model through
+    torch.compile, which needs a C++ compiler and half a minute, and then steps faster. evaluations: how many times
+    the validation text is measured over the budget, each on windows of about validation_tokens tokens spread over
+    it. save_every: steps between checkpoints; None: every 60 seconds. keep: how many checkpoints stay.
+    sample_tokens: the length of the sample written at each evaluation. What is None is chosen by the text, the
+    budget and the kind of hardware.
     """
 
     seed: int = 0
     batch_size: int | None = None
     window: int | None = None
+    batch_tokens: int | None = None
     accumulation: int = 1
-    optimizer: Literal["adamw", "muon"] | None = None
+    optimizer: Literal["adamw", "muon", "adadelta"] | None = None
     learning_rate: float | None = None
-    schedule: Literal["cosine", "wsd"] | None = None
+    schedule: Literal["cosine", "wsd", "inverse-sqrt", "constant"] | None = None
     final_share: float = 0.1
     warm_up: float = 0.02
     cool_down: float = 0.3
     weight_decay: float = 0.1
     beta1: float = 0.9
     beta2: float = 0.95
+    epsilon: float = 1e-8
+    label_smoothing: float | None = None
+    average: int = 0
     clip: float = 1.0
     spike_deviations: float = 6.0
     patience: int | None = None
@@ -100,6 +126,7 @@ class TrainSettings:
         at_least_one = (
             "batch_size",
             "window",
+            "batch_tokens",
             "accumulation",
             "evaluations",
             "validation_tokens",
@@ -124,14 +151,18 @@ class TrainSettings:
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"train.{name} must be in {low}..{high}, but got {getattr(self, name)}")
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "epsilon"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < 1e6:
                 raise ConfigError(f"train.{name} must be above 0, but got {value}")
-        for name in ("seed", "sample_tokens", "patience"):
+        if self.label_smoothing is not None and not 0.0 <= self.label_smoothing < 1.0:
+            raise ConfigError(f"train.label_smoothing must be in 0..1 (1 excluded), but got {self.label_smoothing}")
+        for name in ("seed", "sample_tokens", "patience", "average"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**63:
                 raise ConfigError(f"train.{name} must not be negative, but got {value}")
+        if self.schedule == "inverse-sqrt" and self.warm_up == 0.0:
+            raise ConfigError("train.schedule=inverse-sqrt falls from the end of a warm-up: set train.warm_up above 0")
         if self.batch_size is not None and self.batch_size % self.accumulation:
             raise ConfigError(
                 f"train.batch_size must be a multiple of train.accumulation, "
@@ -186,6 +217,8 @@ class BudgetSettings:
 class Recipe:
     """One run. `model`: the family's own settings by name, with `family` beside them; what is left out is chosen.
 
+    A family's variant by name ("rnn-fixed") becomes the family and the settings it stands for.
+
     start: a model folder or bundled name whose weights and tokenizer the run begins with; None: from nothing.
     adapter: train low-rank adapters on the start model instead of its weights. output: the model folder the run writes.
     """
@@ -200,6 +233,7 @@ class Recipe:
     budget: BudgetSettings = BudgetSettings(minutes=10.0)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", spelled_out(self.model))
         if self.start is not None and self.tokenizer != TokenizerSettings():
             raise ConfigError("a run that starts from a model keeps its tokenizer: leave out [tokenizer], or --from")
         if self.adapter is not None and self.start is None:

@@ -15,23 +15,20 @@ from typing import Any
 
 from torch import nn
 
-from headway.corpus.batches import TokenBatches
-from headway.corpus.shards import TokenShards
-from headway.decoding.choice import Choice
-from headway.decoding.rows import Rows
 from headway.errors import ConfigError, FormatError, StorageError, TrainingError
-from headway.formats.folder import CARD
+from headway.formats.folder import CARD, load_target_tokenizer
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
 from headway.storage import only_writer, replace_file, sweep
 from headway.text.tokenizer import Tokenizer
 from headway.training.adapters import attach, keep
+from headway.training.averaging import FOLDER as AVERAGED
 from headway.training.checkpoint import RunState, latest_checkpoint, load_checkpoint
-from headway.training.defaults import fill_in, model_config
+from headway.training.defaults import model_config
 from headway.training.layers import FROZEN, read_frozen
-from headway.training.objectives import CausalLanguageModelling
+from headway.training.material import Tokenizers
 from headway.training.optimizer import build_optimizer
-from headway.training.prepare import DATA, RECIPE, RUN, RunRecord, card, data_fingerprint, prepare
+from headway.training.prepare import DATA, RECIPE, RUN, RunRecord, card, material_of, prepare
 from headway.training.recipe import Recipe, read_table
 from headway.training.report import Reporter, Silent
 from headway.training.schedule import Budget
@@ -39,7 +36,7 @@ from headway.training.trainer import Outlets, Trainer
 
 _COMPILERS = ("g++", "clang++")
 # Where a run reads and writes may change between resumes; the text itself is compared by content.
-_PLACES = {"output", "data.path", "data.validation"}
+_PLACES = {"output", "data.path", "data.validation", "data.target_path", "data.validation_target"}
 _FOLDERS = {"start", "tokenizer.folder"}
 
 
@@ -52,6 +49,7 @@ class TrainResult:
     """
 
     folder: str
+    family: str
     steps: int
     seconds: float
     validation_loss: float | None
@@ -99,6 +97,7 @@ def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
             _tidy(complete, state)
     return TrainResult(
         folder=str(output),
+        family=complete.model["family"],
         steps=state.step,
         seconds=state.seconds,
         validation_loss=state.best,
@@ -114,7 +113,7 @@ def _check_output(recipe: Recipe, output: Path) -> None:
     place = output.resolve()
     if place == Path.cwd():
         raise ConfigError("the model needs a folder of its own, but got the current one; name another: -o my-model")
-    for text in filter(None, (recipe.data.path, recipe.data.validation)):
+    for text in material_of(recipe).places:
         if place.is_relative_to(Path(text).resolve()):
             raise ConfigError(
                 f"the model folder must lie outside the text, or it would be read as text, "
@@ -133,12 +132,13 @@ def _check_same_run(recipe: Recipe, training: Path) -> None:
         record = from_dict(RunRecord, json.loads((training / RUN).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise FormatError(f"{training / RUN} is damaged: {error}; train into another folder") from error
-    if data_fingerprint(recipe.data) != record.data_fingerprint:
+    material = material_of(recipe)
+    if material.fingerprint() != record.data_fingerprint:
         raise TrainingError(
             f"{training.parent} holds a run on other text than {recipe.data.path} holds now;\n"
             f"train into another folder with -o, or start from it with --from {training.parent}"
         )
-    wanted, _ = fill_in(recipe, record.facts, saved.model if recipe.start is not None else None)
+    wanted, _ = material.fill_in(recipe, record.facts, saved.model if recipe.start is not None else None)
     before, now = _flat(to_dict(saved)), _flat(to_dict(wanted))
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if changed:
@@ -165,9 +165,10 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     """Train from a checkpoint to the end of the budget."""
     output, settings = Path(recipe.output), recipe.train
     training = output / "training"
-    assert settings.device is not None and settings.window is not None and settings.batch_size is not None
-    tokenizer = Tokenizer.load(output)
-    objective = _objective(recipe, TokenShards.open(training / DATA))
+    assert settings.device is not None
+    tokenizers = Tokenizers(source=Tokenizer.load(output), target=load_target_tokenizer(output))
+    material = material_of(recipe)
+    objective = material.objective(recipe, training / DATA, tokenizers)
     model = family(recipe.model["family"]).model(model_config(recipe.model)).to(settings.device)
     if recipe.adapter is not None:
         attach(model, recipe.adapter)
@@ -185,7 +186,7 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
         training=training,
         reporter=reporter,
         keep_best=partial(keep, recipe),
-        sample=lambda model: _sample(model, tokenizer, settings.sample_tokens, settings.seed),
+        sample=material.sampler(recipe, training / DATA, tokenizers),
     )
     return Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
 
@@ -195,6 +196,7 @@ def _tidy(recipe: Recipe, state: RunState) -> None:
     output, text = Path(recipe.output), card(recipe, state)
     replace_file(output / CARD, lambda path: _write(path, text))
     shutil.rmtree(output / "training" / FROZEN, ignore_errors=True)
+    shutil.rmtree(output / "training" / AVERAGED, ignore_errors=True)
     shutil.rmtree(output / "training" / DATA, ignore_errors=True)
 
 
@@ -211,40 +213,3 @@ def _compile(model: nn.Module, reporter: Reporter) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _objective(recipe: Recipe, shards: TokenShards) -> CausalLanguageModelling:
-    settings = recipe.train
-    assert settings.window is not None and settings.batch_size is not None
-    batches = TokenBatches(
-        shards.split("train"),
-        context=settings.window,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        end_of_text=shards.split("train").end_of_text,
-    )
-    return CausalLanguageModelling(
-        batches,
-        training=shards.split("train"),
-        validation=shards.split("validation"),
-        accumulation=settings.accumulation,
-        validation_tokens=settings.validation_tokens,
-    )
-
-
-def _sample(model: nn.Module, tokenizer: Tokenizer, n_tokens: int, seed: int) -> str | None:
-    """What the model writes from nothing; None where no sample is wanted or the vocabulary has no end of text."""
-    start = tokenizer.end_of_text
-    if n_tokens == 0 or start is None:
-        return None
-    rows = Rows(model, vocabulary=tokenizer.size)  # type: ignore[arg-type]
-    rows.add(
-        [start],
-        Choice(temperature=0.8, top_k=40, seed=seed),
-        max_new_tokens=n_tokens,
-        stop_ids=frozenset({start}),
-    )
-    ids = []
-    while len(rows):
-        ids += [emitted.id for emitted in rows.step() if emitted.id != start]
-    return tokenizer.decode(ids)

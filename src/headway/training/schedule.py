@@ -58,13 +58,19 @@ def learning_rate(settings: TrainSettings, progress: float) -> float:
     """The rate where `progress` (0..1) of the budget is spent: a linear warm-up, then the recipe's schedule.
 
     cosine: half a cosine down to `final_share` (Radford et al. 2018, section 4.1). wsd: the highest rate until the last
-    `cool_down` of the budget, then down by 1 - sqrt(x) (Haegele et al. 2024).
+    `cool_down` of the budget, then down by 1 - sqrt(x) (Haegele et al. 2024). inverse-sqrt: down with the square root
+    of the progress (Vaswani et al. 2017, equation 3, whose 4,000 steps of warm-up are here a share of the budget).
+    constant: the highest rate from the warm-up on.
     """
     assert settings.learning_rate is not None
     progress = min(max(progress, 0.0), 1.0)
     if progress < settings.warm_up:
         # The very first step moves too: a rate of zero would waste it.
         return settings.learning_rate * max(progress / settings.warm_up, 0.01)
+    if settings.schedule == "inverse-sqrt":
+        return settings.learning_rate * math.sqrt(max(settings.warm_up, 1e-12) / progress) if progress else 0.0
+    if settings.schedule == "constant":
+        return settings.learning_rate
     if settings.schedule == "wsd":
         past = max(progress - (1.0 - settings.cool_down), 0.0) / max(settings.cool_down, 1e-12)
         falling = 1.0 - math.sqrt(min(past, 1.0))

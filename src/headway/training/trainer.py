@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from headway.errors import Interrupted, TrainingError
+from headway.training.averaging import averaged, remember_weights
 from headway.training.checkpoint import RunState, save_checkpoint
 from headway.training.interruption import StopRequest, stop_requests
 from headway.training.memory import memory_in_use
-from headway.training.objectives import Objective, Part
+from headway.training.objectives import Objective
 from headway.training.optimizer import Optimizers
 from headway.training.pace import Pace
 from headway.training.recipe import TrainSettings
@@ -83,6 +84,7 @@ class Trainer:
                 )
             if self._evaluated_at != state.step:  # a budget in minutes can end between two evaluations
                 state = self._evaluate(state)
+            state = self._try_mean(state)
             state = replace(state, seconds=self._seconds(state), finished=True)
             self._save(state)
         return state
@@ -107,7 +109,7 @@ class Trainer:
         total = torch.zeros((), device=self._device)
         for part in parts:
             with self._precision():
-                loss = self._objective.loss(self._model, _to(part, self._device))
+                loss = self._objective.loss(self._model, part.to(self._device))
             (loss / max(count, 1)).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         learning = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
@@ -179,14 +181,8 @@ class Trainer:
     def _evaluate(self, state: RunState) -> RunState:
         """Measure the validation text, keep the weights if they are the best so far, write a sample."""
         started = time.monotonic()
-        self._model.eval()
         self._evaluated_at = state.step
-        total, count = 0.0, 0
-        with torch.no_grad(), self._precision():
-            for part in self._objective.validation():
-                total += float(self._objective.loss(self._model, _to(part, self._device)))
-                count += part.count
-        loss = total / count
+        loss = self._validation_loss(self._model)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the validation loss is {loss} after step {state.step}: lower --set train.learning_rate "
@@ -200,6 +196,8 @@ class Trainer:
         state = replace(state, evaluations=int(share * self._settings.evaluations), stale=state.stale + 1)
         if best:
             state = replace(state, best=loss, best_bits_per_byte=bits, best_step=state.step, stale=0)
+        if self._settings.average:
+            remember_weights(self._outlets.training, self._model, state.evaluations, self._settings.average)
         evaluation = Evaluation(
             step=state.step,
             validation_loss=loss,
@@ -215,6 +213,33 @@ class Trainer:
             self._outlets.reporter.sample(text)
         self._pace.add_evaluation(time.monotonic() - started)
         return state
+
+    def _validation_loss(self, model: nn.Module) -> float:
+        """Nats per token of the validation text."""
+        model.eval()
+        total, count = 0.0, 0
+        with torch.no_grad(), self._precision():
+            for part in self._objective.validation():
+                total += float(self._objective.loss(model, part.to(self._device)))
+                count += part.count
+        return total / count
+
+    def _try_mean(self, state: RunState) -> RunState:
+        """Keep the mean of the last evaluations' weights where it measures better than any single one."""
+        mean = averaged(self._outlets.training, self._model) if self._settings.average else None
+        if mean is None:
+            return state
+        loss = self._validation_loss(mean)
+        better = state.best is None or loss < state.best
+        self._outlets.reporter.note(
+            f"the mean of the last {self._settings.average} evaluations' weights has validation loss {loss:.3f}: "
+            f"{'kept' if better else 'no better, so the best single one is kept'}"
+        )
+        if not better:
+            return state
+        self._outlets.keep_best(mean)
+        bits = self._objective.bits_per_byte(loss, training=False)
+        return replace(state, best=loss, best_bits_per_byte=bits, best_step=state.step)
 
     def _save_if_due(self, state: RunState, request: StopRequest) -> None:
         every = self._settings.save_every
@@ -236,9 +261,3 @@ class Trainer:
     def _precision(self) -> AbstractContextManager[None]:
         enabled = self._settings.precision == "bfloat16"
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
-
-
-def _to(part: Part, device: torch.device) -> Part:
-    if device.type == "cpu":
-        return part
-    return replace(part, inputs=part.inputs.to(device), targets=part.targets.to(device))

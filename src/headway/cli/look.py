@@ -1,0 +1,135 @@
+"""`headway look`: what a model attended to, as a table in the terminal, a picture or a page."""
+
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from headway.cli.output import note, print_json
+from headway.cli.source_text import argument_text, model_and_text, read_lines
+from headway.cli.translate import DEFAULT_MODEL, Place
+from headway.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from headway.tasks.alignment import Head
+    from headway.tasks.translator import Translator
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Looking:
+    """What is looked at."""
+
+    target: Annotated[str | None, Parameter(help="Align this translation instead of the model's own.")] = None
+    tokens: Annotated[bool, Parameter(help="The model's own tokens instead of words.")] = False
+    layer: Annotated[int | None, Parameter(help="A layer of the decoder, counted from 0.")] = None
+    head: Annotated[int | None, Parameter(help="A head of that layer, counted from 0; default: their mean.")] = None
+
+
+# More than six parameters with those inside: each is a word of the command line.
+def look(
+    model: Annotated[str | None, Parameter(help="A model folder or a bundled model's name (en-fr).")] = None,
+    text: Annotated[str | None, Parameter(help="The text; - reads standard input.")] = None,
+    /,
+    *,
+    looking: Looking | None = None,
+    place: Place | None = None,
+    svg: Annotated[Path | None, Parameter(help="Write a picture to this file.")] = None,
+    html: Annotated[Path | None, Parameter(help="Write a page to this file.")] = None,
+    json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
+) -> None:
+    """Show which source words each word of a translation was made from: rows are the translation's words.
+
+    Example: headway look en-fr "The agreement was signed in August 1992." --svg alignment.svg
+    """
+    looking, place = looking or Looking(), place or Place()
+    if looking.head is not None and looking.layer is None:
+        raise UsageError("--head needs --layer: heads are counted within a layer")
+    name, given = model_and_text(model, text, default=DEFAULT_MODEL, given=False)
+    source = "\n".join(read_lines(None)) if given is None else given
+    if not source.strip():
+        raise DataError("there is no text to look at\nGive one, or - for standard input.")
+    _require_source(name)
+
+    from headway.insight.alignment_grid import grid_of
+    from headway.insight.alignment_html import alignment_html
+    from headway.insight.alignment_svg import alignment_svg
+    from headway.insight.alignment_table import PLAIN_SHADES, SHADES, alignment_table
+    from headway.storage import replace_file
+    from headway.tasks.translator import Translator
+
+    translator = Translator(name, device=place.device, dtype=place.dtype)
+    source = " ".join(source.split())
+    target = argument_text(looking.target) if looking.target is not None else _translated(translator, source)
+    alignment = translator.align([source], [target], head=_head(looking))[0]
+    grid = grid_of(alignment, tokens=looking.tokens)
+    if svg is not None:
+        picture = alignment_svg(grid, title=f"What {name} read for each word")
+        replace_file(svg, lambda partial: _write(partial, picture))
+    if html is not None:
+        page = alignment_html(grid, title=f"What {name} read for each word", note=_origin(translator, looking))
+        replace_file(html, lambda partial: _write(partial, page))
+    if json:
+        print_json({"model": name, **asdict(alignment)})
+        return
+    if svg is None and html is None:
+        shades = SHADES if _can_print(SHADES) else PLAIN_SHADES
+        print(f"{grid.source}\n{grid.target}\n")
+        print(alignment_table(grid, width=shutil.get_terminal_size((100, 24)).columns, shades=shades))
+    else:
+        note("".join(f"written: {path}\n" for path in (svg, html) if path is not None).rstrip())
+
+
+def _require_source(name: str) -> None:
+    """Raises UsageError where the model reads no source: this verb shows alignments, and only those so far."""
+    from headway.formats.bundled import locate
+    from headway.formats.folder import family_of_folder
+    from headway.models.registry import FAMILIES
+
+    family = family_of_folder(locate(name))
+    if not FAMILIES[family].reads_source:
+        raise UsageError(
+            f"{name} is a {family} model, which reads no source, so it has no alignment\n"
+            "headway look shows what translators and summarisers attend to in their source: give one of those."
+        )
+
+
+def _translated(translator: "Translator", source: str) -> str:
+    found = translator.translate(source)
+    if found.windowed:
+        raise DataError(
+            "the text is too long to be read at once, so it has no single alignment\nGive one sentence at a time."
+        )
+    return found.text
+
+
+def _head(looking: Looking) -> "Head | None":
+    return None if looking.layer is None else (looking.layer, looking.head)
+
+
+def _origin(translator: "Translator", looking: Looking) -> str:
+    """Which attention is shown, in words."""
+    head = _head(looking) or translator.sides.head
+    if head is None:
+        return "Attention to the source: the mean over the heads of the last layer but one, or of the only one."
+    layer, number = head
+    return f"Attention to the source: layer {layer}, " + (
+        "the mean over its heads." if number is None else f"head {number}."
+    )
+
+
+def _can_print(text: str) -> bool:
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return "TERM" not in os.environ or os.environ["TERM"] != "dumb"
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
