@@ -149,9 +149,9 @@ def test_a_consumed_state_cannot_be_used_again(decoder):
         lambda state: state.lengths,
     )
     for consume in uses[:5]:
+        _, state = feed(decoder, decoder.start(rows=2), random_ids(2, 3))
+        consume(state)
         for use in uses:
-            _, state = feed(decoder, decoder.start(rows=2), random_ids(2, 3))
-            consume(state)
             with pytest.raises(RuntimeError, match="consumed"):
                 use(state)
 

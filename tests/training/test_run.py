@@ -20,11 +20,12 @@ from headway.errors import (
 from headway.formats.folder import load, save
 from headway.models.gpt2 import GPT2
 from headway.storage import only_writer
-from headway.training import prepare, run, trainer
-from headway.training.texts import spread
+from headway.training import run, trainer
+from headway.training import texts as text_material
 from headway.training.recipe import recipe_from, to_toml
 from headway.training.report import Silent
 from headway.training.run import train
+from headway.training.texts import spread
 from headway.training.trainer import Trainer
 
 
@@ -438,7 +439,7 @@ def test_a_vocabulary_is_learnt_from_documents_spread_over_a_large_text():
 
 def test_encoding_a_large_text_is_told_by_the_gigabyte():
     listener = Listener()
-    tell = prepare._tell_encoded(listener)
+    tell = text_material._tell_encoded(listener)
     for written in (10**8, 10**9 - 1, 10**9 + 5, 10**9 + 10**8, 3 * 10**9):
         tell(written)
     assert listener.said == ["1 GB of text encoded", "3 GB of text encoded"]

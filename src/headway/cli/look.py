@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ from headway.cli.translate import DEFAULT_MODEL, Place
 from headway.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from headway.tasks.alignment import Head
+    from headway.tasks.alignment import Alignment, Head
     from headway.tasks.translator import Translator
 
 
@@ -64,14 +64,15 @@ def look(
 
     translator = Translator(name, device=place.device, dtype=place.dtype)
     source = " ".join(source.split())
-    target = argument_text(looking.target) if looking.target is not None else _translated(translator, source)
-    alignment = translator.align([source], [target], head=_head(looking))[0]
+    if _head(looking) is not None:
+        translator.sides = replace(translator.sides, head=_head(looking))
+    alignment = _alignment(translator, source, looking.target)
     grid = grid_of(alignment, tokens=looking.tokens)
     if svg is not None:
         picture = alignment_svg(grid, title=f"What {name} read for each word")
         replace_file(svg, lambda partial: _write(partial, picture))
     if html is not None:
-        page = alignment_html(grid, title=f"What {name} read for each word", note=_origin(translator, looking))
+        page = alignment_html(grid, title=f"What {name} read for each word", note=_origin(translator.sides.head))
         replace_file(html, lambda partial: _write(partial, page))
     if json:
         print_json({"model": name, **asdict(alignment)})
@@ -98,22 +99,23 @@ def _require_source(name: str) -> None:
         )
 
 
-def _translated(translator: "Translator", source: str) -> str:
-    found = translator.translate(source)
-    if found.windowed:
+def _alignment(translator: "Translator", source: str, target: str | None) -> "Alignment":
+    if target is not None:
+        return translator.align([source], [argument_text(target)])[0]
+    found = translator.translate(source, alignment=True)
+    if found.windowed or found.alignment is None:
         raise DataError(
             "the text is too long to be read at once, so it has no single alignment\nGive one sentence at a time."
         )
-    return found.text
+    return found.alignment
 
 
 def _head(looking: Looking) -> "Head | None":
     return None if looking.layer is None else (looking.layer, looking.head)
 
 
-def _origin(translator: "Translator", looking: Looking) -> str:
+def _origin(head: "Head | None") -> str:
     """Which attention is shown, in words."""
-    head = _head(looking) or translator.sides.head
     if head is None:
         return "Attention to the source: the mean over the heads of the last layer but one, or of the only one."
     layer, number = head

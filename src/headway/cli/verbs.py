@@ -24,22 +24,46 @@ VERBS = (
         summary="Write on from a prompt, streaming.",
     ),
     Verb(
+        name="translate",
+        function="headway.cli.translate:translate",
+        group="Use a model",
+        summary="Translate sentences, files or a pipe.",
+    ),
+    Verb(
+        name="summarise",
+        function="headway.cli.summarise:summarise",
+        group="Use a model",
+        summary="Say a long text in few words, with a model trained to.",
+    ),
+    Verb(
+        name="look",
+        function="headway.cli.look:look",
+        group="Use a model",
+        summary="See which source words each word of a translation read.",
+    ),
+    Verb(
         name="demo",
         function="headway.cli.demo:demo",
         group="Use a model",
-        summary="See the bundled model write; needs no network.",
+        summary="See the bundled models write and translate; needs no network.",
     ),
     Verb(
         name="train",
         function="headway.cli.train:train",
         group="Make a model",
-        summary="Train on a folder of text, or fine-tune with --from.",
+        summary="Train on text or on pairs, or fine-tune with --from.",
     ),
     Verb(
         name="evaluate",
         function="headway.cli.evaluate:evaluate",
         group="Make a model",
-        summary="Perplexity and bits per byte on held-out text.",
+        summary="Bits per byte on held-out text; BLEU and chrF on pairs.",
+    ),
+    Verb(
+        name="compare",
+        function="headway.cli.compare:compare",
+        group="Make a model",
+        summary="Train several families alike on your pairs, and report.",
     ),
     Verb(
         name="export",
@@ -71,7 +95,7 @@ VERBS = (
 def overview(version: str) -> str:
     """The text of `headway --help`."""
     lines = [
-        f"headway {version}: train, run and look inside models that write",
+        f"headway {version}: train, run and look inside models that write and translate",
         "",
         "Usage: headway VERB [ARGUMENTS]   (headway VERB --help explains a verb, with an example)",
     ]
@@ -85,8 +109,10 @@ def overview(version: str) -> str:
         "  --debug   show the full traceback of an error",
         "  --help    explain the verb; --version prints the version",
         "",
-        "Two commands from text to a model that writes:",
+        "Two commands from text to a model that writes, and from pairs to one that translates:",
         "  headway train my-texts/ -o my-model --minutes 10",
         '  headway write my-model "Once upon a time"',
+        "  headway train pairs.tsv -o my-translator --family transformer --minutes 30",
+        '  headway translate my-translator "A sentence."',
     ]
     return "\n".join(lines)

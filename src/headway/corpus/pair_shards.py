@@ -167,12 +167,11 @@ class _PairWriter:
                 ids, offsets = (NumberFile(folder / file) for file in side_files(name, side))
                 for file in (ids, offsets):
                     stack.callback(file.close)
+                offsets.add(numpy.zeros(1, dtype=OFFSETS_DTYPE))
                 self._files.append((ids, offsets))
             stack.pop_all()
         self._bytes = [0, 0]
         self._pairs = self._left_out = 0
-        for _, offsets in self._files:
-            offsets.add(numpy.zeros(1, dtype=OFFSETS_DTYPE))
 
     def add(self, pairs: Sequence[tuple[Pair, tuple[Ids, Ids]]]) -> None:
         """Append pairs, those apart that are too long."""

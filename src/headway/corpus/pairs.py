@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headway.corpus.documents import text_bytes
-from headway.corpus.pair_readers import READERS, Pair, PairFields, kind_of, read_two_files
+from headway.corpus.pair_readers import READERS, PairFields, kind_of, read_two_files
+from headway.corpus.pair_readers import Pair as Pair
 from headway.corpus.text_file import shown, unreadable
 from headway.errors import DataError, UsageError
 

@@ -21,6 +21,7 @@ from headway.formats.weights import (
     stored_precision,
 )
 from headway.models.gpt2 import GPT2, GPT2Config
+from headway.models.registry import family_of
 from headway.text.loading import UnknownTokenizer, load_from_folder
 from headway.text.tokenizer import Tokenizer
 
@@ -38,6 +39,16 @@ class Contents:
     name: str
     card: str | None
     generation: dict[str, object]
+    target_tokenizer: Tokenizer | None = None
+
+    def gpt2(self, kind: str) -> GPT2:
+        """The model, for a format that holds nothing but GPT-2. Raises FormatError for another family."""
+        if not isinstance(self.model, GPT2):
+            raise FormatError(
+                f"{kind} holds GPT-2 alone, but {self.name} is a {family_of(self.model).name}\n"
+                "Export it with --to huggingface."
+            )
+        return self.model
 
 
 def read_model(files: Mapping[Path, WeightFile], layout: Layout, config: GPT2Config, described_by: str) -> Model:

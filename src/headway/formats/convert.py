@@ -27,12 +27,17 @@ from headway.formats.folder import (
     CONFIG,
     Model,
     check_target,
+    family_of_folder,
     load,
+    load_target_tokenizer,
     precision_named,
+    read_model_type,
     read_generation,
     write_folder,
 )
+from headway.formats.own_names import OWN
 from headway.formats.reading import inside, present
+from headway.models.registry import FAMILIES, family_of
 from headway.settings import unknown_setting
 from headway.storage import new_folder
 
@@ -41,6 +46,7 @@ from headway.storage import new_folder
 _ROUNDING = 1e-4
 _TOLERANCES = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 2e-1}
 _LARGEST_CARD = 1 << 20
+_POSITIONS = 32  # that the two are compared on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +232,10 @@ def _write_checked(read: Callable[[], _Reading], kind: str, target: Path, overwr
 
 
 def _ids(model: Model) -> Tensor:
-    """(2, T): the same for every model of the same vocabulary and context."""
+    """(2, T): the same for every model of the same vocabulary and context; a source and its target are the same."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(model.config.vocabulary, (2, min(model.context, 32)), generator=generator)
+    known = min(model.config.vocabulary, getattr(model.config, "source_vocabulary", None) or model.config.vocabulary)
+    return torch.randint(known, (2, min(model.context or _POSITIONS, _POSITIONS)), generator=generator)
 
 
 def _logits(model: Model, ids: Tensor) -> Tensor:
@@ -237,7 +244,8 @@ def _logits(model: Model, ids: Tensor) -> Tensor:
     if torch.promote_types(dtype, torch.float32) is not dtype:
         model = copy.deepcopy(model).float()
     with torch.no_grad():
-        return model(ids).double()  # type: ignore[no-any-return]
+        logits = model(ids, None, ids) if family_of(model).reads_source else model(ids)
+    return logits.double()  # type: ignore[no-any-return]
 
 
 def _is_huggingface(path: Path) -> bool:
@@ -251,7 +259,14 @@ def _read_huggingface(path: Path) -> Contents:
         file = inside(path, CARD)
         if file.stat().st_size <= _LARGEST_CARD:
             card = file.read_text(encoding="utf-8", errors="replace")
-    return Contents(model=model, tokenizer=tokenizer, name=path.name, card=card, generation=read_generation(path))
+    return Contents(
+        model=model,
+        tokenizer=tokenizer,
+        name=path.name,
+        card=card,
+        generation=read_generation(path),
+        target_tokenizer=load_target_tokenizer(path),
+    )
 
 
 def _write_huggingface(contents: Contents, folder: Path) -> None:
@@ -262,12 +277,13 @@ def _write_huggingface(contents: Contents, folder: Path) -> None:
         name=contents.name,
         card=contents.card,
         generation=contents.generation,
+        target_tokenizer=contents.target_tokenizer,
     )
 
 
 def _transformers_logits(folder: Path, ids: Tensor) -> tuple[str, Tensor] | None:
-    """The logits of transformers' own GPT-2 on the folder, where that library is installed."""
-    if importlib.util.find_spec("transformers") is None:
+    """The logits of transformers' own model on the folder, where that library is installed and knows the family."""
+    if importlib.util.find_spec("transformers") is None or read_model_type(folder).startswith(OWN):
         return None
     transformers: Any = importlib.import_module("transformers")
     chatter = transformers.utils.logging
@@ -275,10 +291,13 @@ def _transformers_logits(folder: Path, ids: Tensor) -> tuple[str, Tensor] | None
     chatter.set_verbosity_error()
     chatter.disable_progress_bar()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype="auto")
+        pairs = FAMILIES[family_of_folder(folder)].reads_source
+        kind = transformers.AutoModelForSeq2SeqLM if pairs else transformers.AutoModelForCausalLM
+        model = kind.from_pretrained(folder, local_files_only=True, dtype="auto")
         model = model.to(torch.promote_types(model.dtype, torch.float32)).eval()
         with torch.no_grad():
-            logits = model(ids).logits.double()
+            found = model(input_ids=ids, decoder_input_ids=ids) if pairs else model(ids)
+        logits = found.logits.double()
     finally:
         chatter.set_verbosity(level)
         if bar:

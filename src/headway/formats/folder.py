@@ -189,6 +189,12 @@ def read_config(folder: str | Path) -> Any:
     return layout.read_config(table)
 
 
+def read_model_type(folder: str | Path) -> str:
+    """The `model_type` of a folder's config.json, one of LAYOUTS. Raises FormatError."""
+    _, layout = _table(locate(folder))
+    return layout.model_type
+
+
 def family_of_folder(folder: str | Path) -> str:
     """The name of the family of a folder's model. Raises FormatError."""
     _, layout = _table(locate(folder))

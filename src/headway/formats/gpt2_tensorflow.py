@@ -90,11 +90,12 @@ def write(contents: Contents, folder: Path) -> None:
 
     Raises FormatError where the released code cannot compute the model, or a weight is not finite.
     """
-    config = contents.model.config
+    model = contents.gpt2("OpenAI's TensorFlow layout")
+    config = model.config
     table = _write_config(config)
     tensors = {
         name: _one_wide(writing) if name.endswith("/w") else writing._replace(dtype=PRECISION)
-        for name, writing in writings(contents.model, _tensors(config)).items()
+        for name, writing in writings(model, _tensors(config)).items()
     }
     require_space(folder, config.n_parameters() * PRECISION.itemsize)
     write_bundle(folder, _NAME, tensors)

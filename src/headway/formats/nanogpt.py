@@ -28,11 +28,11 @@ from headway.formats.contents import (
     read_tokenizer,
     require_settings,
 )
-from headway.formats.folder import Model, check_replaceable
+from headway.formats.folder import check_replaceable
 from headway.formats.layout import StoredTensor, TensorName
 from headway.formats.reading import inside, present
 from headway.formats.safetensors_file import check_finite
-from headway.models.gpt2 import GPT2Config
+from headway.models.gpt2 import GPT2, GPT2Config
 from headway.storage import require_space
 from headway.text.byte_level import ByteLevelTokenizer
 from headway.text.tokenizer import Tokenizer
@@ -90,7 +90,8 @@ def write(contents: Contents, folder: Path) -> None:
     The optimiser's state in it is that of one that has not stepped yet. Raises FormatError where nanoGPT cannot
     compute the model, or a weight is not finite; warns where it computes it with another form of GELU.
     """
-    model, config = contents.model, contents.model.config
+    model = contents.gpt2("nanoGPT")
+    config = model.config
     arguments = LAYOUT.write_config(config)
     history = config.foreign.get(_HISTORY)
     history = history if isinstance(history, Mapping) else {}
@@ -316,7 +317,7 @@ def _is_gpt2(tokenizer: Tokenizer, vocabulary: int) -> bool:
     return isinstance(shipped, ByteLevelTokenizer) and tokenizer.vocabulary == shipped.vocabulary
 
 
-def _difference(model: Model) -> float:
+def _difference(model: GPT2) -> float:
     """The largest difference between the model's logits and those with the exact GELU, on ids that stay the same."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(model.config.vocabulary, (2, min(model.context, 32)), generator=generator)

@@ -14,6 +14,9 @@ from headway.formats.layout import Layout, StoredTensor, TensorName
 from headway.formats.weights import WithoutDrawing
 from headway.settings import from_dict, to_dict
 
+OWN = "headway-"
+"""How the `model_type` of such folders begins."""
+
 # What a folder's config.json holds beside the settings; the first ones are written anew from the model itself.
 _OWN = ("model_type", "architectures", "dtype", "torch_dtype")
 _FOLDER = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "pad_token_id", "transformers_version")
@@ -21,7 +24,7 @@ _FOLDER = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "pad_token_
 
 def own_layout(family: str, config_class: type[Any], model_class: Callable[[Any], nn.Module]) -> Layout:
     """The layout `headway-<family>` of a family of ours."""
-    model_type = f"headway-{family}"
+    model_type = OWN + family
 
     def read_config(table: Mapping[str, Any]) -> Any:
         settings = {key: value for key, value in table.items() if key not in (*_OWN, *_FOLDER)}

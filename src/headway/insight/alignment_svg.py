@@ -6,7 +6,7 @@ from headway.insight.alignment_grid import AlignmentGrid, cells_of, shortened
 
 _CELL = 24  # pixels
 _FONT = 14
-_CHARACTER = 8.2  # pixels a terminal cell of text needs at most, at that size
+_CHARACTER = 9.2  # pixels a terminal cell of text needs at most, at that size
 _LONGEST_LABEL = 28
 _LEAST = 0.005  # a weight under it is not drawn
 
@@ -27,7 +27,7 @@ def alignment_svg(grid: AlignmentGrid, *, title: str = "Alignment") -> str:
     rows = [shortened(row, _LONGEST_LABEL) for row in grid.rows]
     columns = [shortened(column, _LONGEST_LABEL) for column in grid.columns]
     left = 16 + _pixels(rows)
-    top = 16 + 0.85 * _pixels(columns)
+    top = 16 + 0.9 * _pixels(columns)
     slant = 0.55 * _CHARACTER * cells_of(columns[-1]) if columns else 0.0  # words lean out at the right
     width = left + _CELL * len(columns) + 16 + max(8.0, slant)
     height = top + _CELL * len(rows) + 16

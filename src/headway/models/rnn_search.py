@@ -196,7 +196,7 @@ class RNNSearch(nn.Module):
             elif name.endswith((".bias", ".score")):
                 parameter.zero_()
             elif name.endswith((".gates.weight", ".candidate.weight")):
-                for square in parameter.split(parameter.shape[1]):
+                for square in parameter.view(-1, parameter.shape[1], parameter.shape[1]):
                     square.copy_(_orthogonal(square))
             elif modern:
                 embedding = "embedding.weight" in name and "from" not in name
@@ -374,10 +374,12 @@ def _mask(lengths: Tensor | None, longest: int, device: torch.device) -> Tensor 
     """(B, S), True at a row's own positions; None where all rows are equally long."""
     if lengths is None or bool((lengths == longest).all()):
         return None
-    return torch.arange(longest, device=device) < lengths.to(device)[:, None]
+    mask: Tensor = torch.arange(longest, device=device) < lengths.to(device)[:, None]
+    return mask
 
 
 def _orthogonal(square: Tensor) -> Tensor:
     q, r = torch.linalg.qr(torch.randn(square.shape, device=square.device))
     signs = torch.where(r.diagonal() < 0, -1.0, 1.0)
-    return (q * signs).to(square.dtype)
+    turned: Tensor = (q * signs).to(square.dtype)
+    return turned

@@ -3,11 +3,15 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from headway.errors import ConfigError
-from headway.nn.feed_forward import Activation
+from headway.nn.feed_forward import ACTIVATIONS, Activation
 from headway.nn.positions import RelativePositions
+
+Norm = Literal["post", "pre"]
+PositionKind = Literal["sinusoid", "learned", "rotary", "relative", "none"]
+_NORMS, _POSITIONS = get_args(Norm), get_args(PositionKind)
 
 _LARGEST = {
     "vocabulary": 2**24,
@@ -42,8 +46,8 @@ class TransformerConfig:
     decoder_layers: int = 6
     feed_forward: int = 2048
     activation: Activation = "relu"
-    norm: Literal["post", "pre"] = "post"
-    positions: Literal["sinusoid", "learned", "rotary", "relative", "none"] = "sinusoid"
+    norm: Norm = "post"
+    positions: PositionKind = "sinusoid"
     shared: bool = True
     tied: bool = True
     scaled: bool = True
@@ -65,6 +69,9 @@ class TransformerConfig:
             raise ConfigError(
                 f"width must be a multiple of n_heads, but got width={self.width}, n_heads={self.n_heads}"
             )
+        for name, known in (("norm", _NORMS), ("positions", _POSITIONS), ("activation", tuple(ACTIVATIONS))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, but got {getattr(self, name)!r}")
         self._check_positions()
         if self.shared and self.source_vocabulary is not None:
             raise ConfigError(

@@ -44,15 +44,16 @@ class AdditiveAttention(nn.Module):
         (T, B, N) and the attention weights (B, T, S). Runs in the precision of the weights, also under autocast.
         """
         dtype = self.score.dtype
-        given = [part.to(dtype) for part in (terms, initial, keys, values)]
+        given = [part.to(dtype) for part in (terms, initial, keys.contiguous(), values)]
         with torch.autocast(terms.device.type, enabled=False):
             reading = torch.cat([self.query.weight, unit.gates.weight])  # all that reads s: one product a position
-            return _run_scan(given, [reading, unit.candidate.weight, self.score], mask)
+            states, weights = _run_scan(given, [reading, unit.candidate.weight, self.score], mask)
+            return states, weights
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _run_scan(given: list[Tensor], weights: list[Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    states, alphas = _AttentiveScan.apply(*given, *weights, mask)
+    states, alphas = _AttentiveScan.apply(*given, *weights, mask)  # type: ignore[no-untyped-call]
     return states, alphas
 
 
@@ -108,7 +109,7 @@ class _AttentiveScan(torch.autograd.Function):
         return states, alphas
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, states_grad: Tensor, alphas_grad: Tensor) -> tuple[Tensor | None, ...]:
         keys, values, reading, candidate_weight, score = ctx.saved_tensors[:5]
         states, gates, damped, candidates, queries, alphas = ctx.saved_tensors[5:]

@@ -18,7 +18,7 @@ _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 
 
 class GatedUnit(nn.Module):
-    """The parameters of one unit; in each of 3N outputs the update gate's come first, then reset's, then candidate's."""
+    """The parameters of one unit; of 3N outputs the update gate's come first, then the reset's."""
 
     def __init__(self, inputs: int, width: int, *, context: int | None = None) -> None:
         """context: the width of c_i where the unit reads one."""
@@ -31,8 +31,8 @@ class GatedUnit(nn.Module):
 
     def advance(self, terms: Tensor, state: Tensor) -> Tensor:
         """One position: terms (B, 3N), state (B, N) -> the next state (B, N)."""
-        update, reset, candidate = terms.split(self.width, dim=-1)
-        recurrent_update, recurrent_reset = self.gates(state).split(self.width, dim=-1)
+        update, reset, candidate = terms.chunk(3, dim=-1)
+        recurrent_update, recurrent_reset = self.gates(state).chunk(2, dim=-1)
         z = torch.sigmoid(update + recurrent_update)
         r = torch.sigmoid(reset + recurrent_reset)
         return torch.lerp(state, torch.tanh(candidate + self.candidate(r * state)), z)
@@ -45,9 +45,10 @@ class GatedUnit(nn.Module):
         """
         dtype = self.gates.weight.dtype
         with torch.autocast(terms.device.type, enabled=False):
-            return run_scan(
+            states: Tensor = run_scan(
                 terms.to(dtype), initial.to(dtype), self.gates.weight, self.candidate.weight, padding, backward
             )
+            return states
 
 
 class GatedLayer(nn.Module):
@@ -59,7 +60,7 @@ class GatedLayer(nn.Module):
         self.backwards = GatedUnit(inputs, width) if bidirectional else None
 
     def forward(self, x: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """x (T, B, D), padding (T, B) True behind a row's end -> states (T, B, N or 2N), and the last of each direction.
+        """x (T, B, D), padding (T, B) True behind a row's end -> states (T, B, N or 2N), each direction's last.
 
         The backward unit begins at each row's own last position. What stands on padding has no meaning.
         """
@@ -71,12 +72,14 @@ class GatedLayer(nn.Module):
         return torch.cat([ahead[1:], back[:-1]], dim=-1), ahead[-1], back[0]
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def run_scan(
     terms: Tensor, initial: Tensor, gates: Tensor, candidate: Tensor, padding: Tensor | None, backward: bool
 ) -> Tensor:
     """`GatedUnit.scan` with gradients written by hand."""
-    states: Tensor = _Scan.apply(terms, initial, gates, candidate, padding, backward)
+    states: Tensor = _Scan.apply(  # type: ignore[no-untyped-call]
+        terms, initial, gates, candidate, padding, backward
+    )
     return states
 
 
@@ -119,7 +122,7 @@ class _Scan(torch.autograd.Function):
         return states
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, states_grad: Tensor) -> tuple[Tensor | None, ...]:
         states, gates, damped, candidates, gates_weight, candidate_weight = ctx.saved_tensors
         backward = ctx.backward
@@ -146,7 +149,7 @@ def cell_backward(
     """
     width = candidate.shape[1]
     update, reset = gates[:, :width], gates[:, width:]
-    update_grad, reset_grad, candidate_grad = terms_grad.split(width, dim=1)
+    update_grad, reset_grad, candidate_grad = terms_grad.chunk(3, dim=1)
     through = carry * update
     _tanh_backward(through, candidate, grad_input=candidate_grad)
     torch.sub(candidate, before, out=through).mul_(carry)

@@ -79,9 +79,20 @@ class KeyValueState:
         if torch.equal(kept, torch.arange(rows)):
             return KeyValueState(self._shape, self._keys, self._values, self._lengths, self._latest)
         here = kept.to(self._shape.device)
-        keys = [buffer.index_select(0, here) for buffer in self._keys]
-        values = [buffer.index_select(0, here) for buffer in self._values]
-        return KeyValueState(self._shape, keys, values, self._lengths[kept], self._latest[kept])
+        lengths, latest = self._lengths[kept], self._latest[kept]
+        if self._stays(kept.shape[0]):
+            n_seen = int(self._lengths.max())
+            buffers = [_reorder(buffer, here, n_seen) for buffer in (*self._keys, *self._values)]
+        else:
+            buffers = [buffer.index_select(0, here) for buffer in (*self._keys, *self._values)]
+        n_layers = len(self._keys)
+        return KeyValueState(self._shape, buffers[:n_layers], buffers[n_layers:], lengths, latest)
+
+    def _stays(self, n_rows: int) -> bool:
+        """Whether so many rows take more than half of the memory there is: then they are moved inside it."""
+        buffer = self._keys[0]
+        n_rows_held = buffer.untyped_storage().nbytes() // max(1, buffer[:1].nbytes)
+        return n_rows <= buffer.shape[0] and 2 * n_rows > n_rows_held
 
     def join(self, other: "KeyValueState") -> "KeyValueState":
         """Append the rows of another state of the same model; consumes both."""
@@ -208,6 +219,13 @@ class Extension:
 
     def _mask(self, positions: Tensor) -> Tensor:
         return (torch.arange(self._seen) <= positions[:, None, :, None]).to(self._shape.device)  # (B or 1, 1, T, S)
+
+
+def _reorder(buffer: Tensor, rows: Tensor, n_seen: int) -> Tensor:
+    """The rows of (B, H, C, K) in another order, in the same memory; what a row has not filled yet is not moved."""
+    kept = buffer[: rows.shape[0]]
+    kept.narrow(2, 0, n_seen).copy_(buffer.narrow(2, 0, n_seen).index_select(0, rows))
+    return kept
 
 
 def _widen(buffer: Tensor, room: int) -> Tensor:

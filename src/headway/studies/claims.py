@@ -41,8 +41,8 @@ def _growth(found: Difference, scores: Scores) -> str:
     short, long = scores.by_length[0], scores.by_length[-1]
     gaps = [_gap(bucket, gaining, losing) for bucket in (short, long)]
     change = (
-        f"between {gaining} and {losing}, {gaps[0]:+.1f} BLEU on sources of {_words(short)} and {gaps[1]:+.1f} on those "
-        f"of {_words(long)}"
+        f"between {gaining} and {losing}, {gaps[0]:+.1f} BLEU on sources of {_words(short)} and {gaps[1]:+.1f} on "
+        f"those of {_words(long)}"
     )
     if found.interval is None:
         return f"no verdict on length: one seed does not tell whether the difference {change}, changes with length"

@@ -1,7 +1,6 @@
 """The whole comparison: divide, decide, train, translate, score, report; each step goes on from what is there."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ from headway.evaluation.lengths import LEAST
 from headway.evaluation.references import read_test_set
 from headway.storage import only_writer, replace_file, sweep
 from headway.studies.decisions import asked_recipe, decide
-from headway.studies.division import DATA, division_of, part
+from headway.studies.division import division_of, part
 from headway.studies.findings import alignment_table, findings, timings
-from headway.studies.plan import CompareSettings, Plan, load_plan, save_plan
+from headway.studies.plan import CompareSettings, load_plan, save_plan
 from headway.studies.probe import probe_systems
 from headway.studies.report import report_page
 from headway.studies.runs import RESULTS, save_result, train_all

@@ -28,7 +28,8 @@ TOKENIZER = "tokenizer"
 TOLERANCE = 0.02
 
 # What a family's size is trimmed with where its ladder of sizes is too coarse.
-_TRIMMED = {"transformer": "feed_forward"}
+_TRIMMED = {"transformer": "feed_forward", "rnnsearch": "width"}
+_ATTEMPTS = 3
 
 # A comparison decides these itself: alike for all, or one for each run.
 _DECIDED = ("model.", "start", "adapter", "budget", "output", "data.path", "train.seed", "train.learning_rate")
@@ -118,11 +119,18 @@ def _known(base: Recipe) -> Tokenizers | None:
 
 
 def _sized(model: Mapping[str, Any], facts: TextFacts, wanted: int) -> dict[str, Any]:
-    """The family's model table with a number of parameters nearest to `wanted`."""
+    """The family's model table with a number of parameters nearest to `wanted`.
+
+    The family's own sizes come first, asked for anew where other vocabularies than theirs change the count; what is
+    left is made up by one inner width.
+    """
     name = model["family"]
-    tables = [_table(model, facts, max(1, round(wanted * 2.0 ** (step / 16)))) for step in range(-32, 33)]
+    tables, asked_for = [], float(wanted)
+    for _ in range(_ATTEMPTS):
+        tables.append(_table(model, facts, max(1, round(asked_for))))
+        asked_for *= wanted / model_config(tables[-1]).n_parameters()
     best = min(tables, key=lambda table: abs(model_config(table).n_parameters() - wanted))
-    if name in _TRIMMED:
+    if name in _TRIMMED and abs(model_config(best).n_parameters() - wanted) > TOLERANCE / 2 * wanted:
         best = _trimmed(best, _TRIMMED[name], wanted)
     found = model_config(best).n_parameters()
     if abs(found - wanted) > TOLERANCE * wanted:
@@ -144,10 +152,15 @@ def _table(model: Mapping[str, Any], facts: TextFacts, n_parameters: int) -> dic
 
 def _trimmed(table: dict[str, Any], field: str, wanted: int) -> dict[str, Any]:
     """The table with one inner width changed, by half or double at most, so that the count comes nearest."""
-    size, count = table[field], model_config(table).n_parameters()
-    slope = model_config({**table, field: size + 1}).n_parameters() - count
-    changed = min(max(size + round((wanted - count) / slope), size // 2), 2 * size)
-    return {**table, field: max(1, changed)}
+    size = table[field]
+    low, high = max(1, size // 2), 2 * size
+    counts = {low: model_config({**table, field: low}).n_parameters()}
+    while low < high:  # the count grows with the width
+        middle = (low + high + 1) // 2
+        counts[middle] = model_config({**table, field: middle}).n_parameters()
+        low, high = (middle, high) if counts[middle] <= wanted else (low, middle - 1)
+    counts[low + 1] = model_config({**table, field: low + 1}).n_parameters()
+    return {**table, field: min(counts, key=lambda width: abs(counts[width] - wanted))}
 
 
 def _family_plan(name: str, recipe: Recipe, facts: TextFacts, asked: CompareSettings) -> FamilyPlan:

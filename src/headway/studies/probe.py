@@ -17,12 +17,11 @@ from typing import Any
 import numpy
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from headway.evaluation.lengths import LEAST, Bucket, length_buckets
 from headway.evaluation.references import TestSet
 from headway.formats.folder import load
-from headway.models.protocol import AnyDecoder
 from headway.studies.division import part
 from headway.studies.noise import mean_interval
 from headway.studies.plan import Plan
@@ -39,7 +38,7 @@ READINGS = {
 
 Numbers = NDArray[numpy.float32]
 
-_IDS_AT_ONCE = 64  # sentences encoded together
+_SENTENCES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +86,9 @@ def probe_systems(
     tokenizer = Tokenizer.load(folder / "tokenizer")
     seen = set(test.sources)
     training = (pair.source for pair in part(folder, "train") if pair.source not in seen)
-    fitted_on = _encoded(tokenizer, list(dict.fromkeys(islice(training, settings.training_sentences))))
-    held_out = _encoded(tokenizer, test.sources)
+    longest = int(plan.families[0].recipe["data"]["longest"])
+    fitted_on = _encoded(tokenizer, list(dict.fromkeys(islice(training, settings.training_sentences))), longest)
+    held_out = _encoded(tokenizer, test.sources, longest)
     frequent = frequent_ids(fitted_on, settings.frequent)
     models = {system.result.family: model_folder(folder, system.result) for system in reversed(systems)}
     size = min(_feature_width(load(path)[0], tokenizer) for path in models.values())
@@ -116,7 +116,7 @@ def probe_systems(
 
 
 def probe_model(
-    model: nn.Module,
+    model: Any,
     tokenizer: Tokenizer,
     fitted_on: Sequence[Sequence[int]],
     held_out: Sequence[Sequence[int]],
@@ -140,26 +140,24 @@ def probe_model(
 
 
 @torch.no_grad()
-def read_out(model: nn.Module, sentences: Sequence[Sequence[int]], end: int) -> dict[str, Readout]:
-    """What the decoder may read of the sentences, ends included.
-
-    A memory in which every tensor has one position for a source of several is a summary; else the annotations are read.
-    """
-    assert isinstance(model, AnyDecoder)
+def read_out(model: Any, sentences: Sequence[Sequence[int]], end: int) -> dict[str, Readout]:
+    """What the decoder may read of the sentences, ends included: a summary, or annotations; see `reads_summary`."""
     model.eval()
+    summarised = reads_summary(model, end)
     parts: dict[str, list[Readout]] = {}
     order = sorted(range(len(sentences)), key=lambda place: (len(sentences[place]), place))
-    for first in range(0, len(order), _IDS_AT_ONCE):
-        places = order[first : first + _IDS_AT_ONCE]
+    for first in range(0, len(order), _SENTENCES_AT_ONCE):
+        places = order[first : first + _SENTENCES_AT_ONCE]
         rows = [[*sentences[place], end] for place in places]
         lengths = torch.tensor([len(row) for row in rows])
         source = torch.full((len(rows), int(lengths.max())), end)
         for row, ids in enumerate(rows):
             source[row, : len(ids)] = torch.tensor(ids)
         owners = torch.tensor(places)
-        summary = summary_of(model, source, lengths)
-        if summary is not None:
-            parts.setdefault("summary", []).append(_whole(summary, owners))
+        if summarised:
+            memory = model.start(source, lengths, rows=range(len(rows))).memory
+            read = torch.cat([tensor.flatten(1) for tensor in memory.tensors], dim=1)  # (B, all that is read)
+            parts.setdefault("summary", []).append(_whole(read, owners))
             continue
         annotations = model.encode(source, lengths)  # (B, S, D)
         mask = torch.arange(source.shape[1]) < lengths[:, None]
@@ -171,12 +169,14 @@ def read_out(model: nn.Module, sentences: Sequence[Sequence[int]], end: int) -> 
     return {reading: _joined(found) for reading, found in parts.items()}
 
 
-def summary_of(model: Any, source: Tensor, lengths: Tensor) -> Tensor | None:
-    """(B, D), everything the decoder reads of each source, where that is of one size however long the source is."""
-    memory = model.start(source, lengths, rows=range(source.shape[0])).memory
-    if source.shape[1] == 1 or any(tensor.shape[-2] > 1 for tensor in memory.tensors):
-        return None
-    return torch.cat([tensor.flatten(1) for tensor in memory.tensors], dim=1)
+@torch.no_grad()
+def reads_summary(model: Any, end: int) -> bool:
+    """Whether all that a decoder reads of a source is of one size, however long the source is.
+
+    Then no tensor of its memory (nn/source_memory.py) has a second position for a source of two tokens.
+    """
+    memory = model.start(torch.full((1, 2), end), torch.tensor([2]), rows=1).memory
+    return all(tensor.shape[-2] == 1 for tensor in memory.tensors)
 
 
 def frequent_ids(sentences: Sequence[Sequence[int]], count: int) -> list[int]:
@@ -217,7 +217,7 @@ def fit(readout: Readout, wanted: Tensor, size: int, ridges: Sequence[float], n_
 
 
 def recall(scores: Tensor, sentences: Sequence[Sequence[int]], frequent: Sequence[int]) -> Numbers:
-    """Of the different frequent ids of each sentence the share among the k best scores (N, frequent), k their number."""
+    """The share of each sentence's k different frequent ids that are among its k best scores (N, frequent)."""
     place = {one: number for number, one in enumerate(frequent)}
     found = numpy.full(len(sentences), numpy.nan, dtype=numpy.float32)
     for number, ids in enumerate(sentences):
@@ -228,11 +228,12 @@ def recall(scores: Tensor, sentences: Sequence[Sequence[int]], frequent: Sequenc
     return found
 
 
-def _encoded(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    return [[int(one) for one in ids] for ids in tokenizer.encode_corpus(texts)]
+def _encoded(tokenizer: Tokenizer, texts: Sequence[str], longest: int) -> list[list[int]]:
+    """The ids of each text, of those past the longest that was trained on the first ones."""
+    return [[int(one) for one in ids[:longest]] for ids in tokenizer.encode_corpus(texts)]
 
 
-def _feature_width(model: nn.Module, tokenizer: Tokenizer) -> int:
+def _feature_width(model: Any, tokenizer: Tokenizer) -> int:
     end = tokenizer.end_of_text or 0
     return min(readout.features.shape[1] for readout in read_out(model, [[end, end]], end).values())
 

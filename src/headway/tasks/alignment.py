@@ -89,7 +89,7 @@ def attention_maps(
             del order[: len(batch)]
             seen = _Maps()
             state = begin(model, [sources[at] for at in batch], range(len(batch)))
-            feed(model, state, [[start, *targets[at]] for at in batch], trace=seen)
+            feed(model, state, [[start, *targets[at][:-1]] for at in batch], trace=seen)  # the last predicts the end
             for row, at in enumerate(batch):
                 found[at] = seen.of_row(row, len(targets[at]), len(sources[at]))
                 n_maps = max(n_maps, found[at].shape[0] * found[at].shape[1])

@@ -138,7 +138,7 @@ def _verified(group: list[str], longest: int, count: Callable[[str], int]) -> li
 
 def _blank(between: str, before: str, after: str) -> str:
     if "\n" in between:
-        return between
+        return between[between.index("\n") :]
     if _without_blanks(before) and _without_blanks(after):
         return ""
     return between or " "

@@ -255,9 +255,9 @@ class Translator:
         target_ids = [sides.target.encode(text) for text in targets]
         context = sides.model.context
         longest = max((len(ids) for ids in [*source_ids, *target_ids]), default=0)
-        if context is not None and longest > context - 1:
+        if context is not None and longest > context:
             raise ContextError(
-                f"an alignment takes texts of at most {context - 1} tokens (the model's context), but got {longest}\n"
+                f"an alignment takes at most {context} tokens (the model's context) on a side, but got {longest}\n"
                 "Give one sentence at a time."
             )
         weights = align(sides.model, source_ids, target_ids, start=sides.start, head=head or sides.head)

@@ -18,6 +18,8 @@ from headway.training.defaults import (
     FEW_STEPS,
     FEWEST_IDS,
     FEWEST_TOKENS,
+    MUON_SHARE,
+    MUON_WORK,
     OFTEN,
     OPTIMIZER_NAMES,
     PATIENCE,
@@ -49,6 +51,8 @@ _BYTES_PER_TOKEN = 3.5
 
 # Tokens a side may have at most, where nothing is said: a few sentences.
 _LONGEST = 256
+
+_INNER_DROPOUTS = ("attention_dropout", "activation_dropout")
 
 SIZED: Mapping[str, Callable[[int, int, Mapping[str, Any]], Any]] = {
     "transformer": lambda n_parameters, vocabulary, given: transformer_sizes.sized(n_parameters, vocabulary),
@@ -95,8 +99,10 @@ def fill_in_pairs(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | N
     reasons.append(epoch_reason(epochs))
     table = {**table, **_dropout(table, epochs, recipe.model)}
     tuned = recipe.start is not None
-    optimizer = given.optimizer or "adamw"
-    rate = given.learning_rate or highest_rate(model_config(table).width, optimizer, tuned, adapted=False)
+    width = model_config(table).width
+    pays = not tuned and MUON_WORK * width / batch_tokens <= MUON_SHARE
+    optimizer = given.optimizer or ("muon" if pays else "adamw")
+    rate = given.learning_rate or highest_rate(width, optimizer, tuned, adapted=False)
     patience = given.patience if given.patience is not None else (PATIENCE if epochs > OFTEN else 0)
     settings = replace(
         given,
@@ -182,10 +188,10 @@ def _epochs(recipe: Recipe, facts: TextFacts, parameters: int, batch_tokens: int
 
 
 def _dropout(table: Mapping[str, Any], epochs: float, given: Mapping[str, Any]) -> dict[str, float]:
-    """Dropout by how often the pairs are read; none on attention, where a CPU's fused kernel has none."""
+    """Dropout by how often the pairs are read; none inside attention and feed-forward: small models do without."""
     rate = 0.0 if epochs < 1.5 else 0.1 if epochs < OFTEN else 0.2
     names = [name for name in table if name.endswith("dropout") and name not in given]
-    return {name: 0.0 if name == "attention_dropout" else rate for name in names}
+    return {name: 0.0 if name in _INNER_DROPOUTS else rate for name in names}
 
 
 def longest_side(recipe: Recipe, context: int | None) -> int:

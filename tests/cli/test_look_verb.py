@@ -1,0 +1,65 @@
+"""`headway look`: an alignment as a table, a picture, a page or an object."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_translate_verb import fixed, translating  # noqa: F401  # fixtures
+
+from headway.tasks.translator import Translator
+
+
+def test_the_table_has_a_row_for_each_word_of_the_translation(command: Callable, translating: Path) -> None:  # noqa: F811
+    finished = command("look", translating, "Where is it?", "--target", "Ou est il ?")
+    lines = finished.out.splitlines()
+    assert finished.code == 0 and lines[:2] == ["Where is it?", "Ou est il ?"]
+    assert [line.split()[0] for line in lines[-4:]] == ["Ou", "est", "il", "?"]
+    assert all(line.endswith("%") for line in lines[-4:])
+
+
+def test_json_is_the_librarys_alignment(command: Callable, translating: Path) -> None:  # noqa: F811
+    words = ("look", translating, "Where is it?", "--target", "Ou est il ?", "--json")
+    expected = Translator(translating, device="cpu").align(["Where is it?"], ["Ou est il ?"], head=(1, 0))[0]
+    found = json.loads(command(*words, "--layer", "1", "--head", "0").out)
+    assert found["target_words"] == expected.target_words and found["links"] == [list(link) for link in expected.links]
+    for got, wanted in zip(found["weights"], expected.weights, strict=True):
+        assert got == pytest.approx(wanted)
+    assert json.loads(command(*words).out)["weights"] != found["weights"]
+
+
+def test_pictures_and_pages_are_written(command: Callable, translating: Path, tmp_path: Path) -> None:  # noqa: F811
+    finished = command(
+        "look",
+        translating,
+        "<b>Where</b> & مرحبا",
+        "--svg",
+        tmp_path / "a.svg",
+        "--html",
+        tmp_path / "a.html",
+        "--tokens",
+    )
+    assert (finished.code, finished.out) == (0, "") and "a.svg" in finished.err and "a.html" in finished.err
+    ElementTree.parse(tmp_path / "a.svg")
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<b>Where" not in page and "&lt;b&gt;Where" in page and "layer but one" in page
+
+
+def test_what_cannot_be_looked_at_is_refused_with_a_reason(
+    command: Callable,
+    translating: Path,  # noqa: F811
+    fixed: Path,  # noqa: F811
+    tiny: Path,
+) -> None:
+    for words, code, said in (
+        ((tiny, "one"), 2, "translators"),
+        ((fixed, "one", "--target", "un"), 2, "bottleneck"),
+        ((translating, ""), 3, "no text"),
+        ((translating, "word " * 40), 3, "too long"),
+        ((translating, "word", "--target", "mot " * 40), 3, "context"),
+        ((translating, "one", "--head", "1"), 2, "--layer"),
+        ((translating, "one", "--layer", "7"), 2, "2 layers"),
+    ):
+        finished = command("look", *words)
+        assert finished.code == code and said in finished.err and len(finished.err.splitlines()) <= 6, finished
