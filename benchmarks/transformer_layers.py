@@ -69,7 +69,7 @@ def seconds(model: nn.Module, run: Pass, batch: tuple[Tensor, Tensor, Tensor], p
     begin = time.perf_counter()
     with half:
         result = run(*batch)
-    result.float().square().sum().backward()
+    torch.autograd.backward(result.float().square().sum())
     _wait(device)
     spent = time.perf_counter() - begin
     model.zero_grad()

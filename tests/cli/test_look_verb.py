@@ -1,6 +1,7 @@
 """`headway look`: an alignment as a table, a picture, a page or an object."""
 
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -63,3 +64,30 @@ def test_what_cannot_be_looked_at_is_refused_with_a_reason(
     ):
         finished = command("look", *words)
         assert finished.code == code and said in finished.err and len(finished.err.splitlines()) <= 6, finished
+
+
+def test_heads_are_ranked_on_pairs_and_the_best_is_remembered(
+    command: Callable,
+    translating: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(translating, mine)
+    (tmp_path / "pairs.tsv").write_text("one two\tun deux\na b c\ta b c\n", encoding="utf-8")
+    (tmp_path / "gold.txt").write_text("0-0 1-1\n0-0 1p1 2-2\n", encoding="utf-8")
+    words = ("look", mine, "--pairs", tmp_path / "pairs.tsv")
+    by_diagonal = json.loads(command(*words, "--json").out)
+    assert len(by_diagonal["heads"]) == 6 and by_diagonal["heads"][0]["error_rate"] is None
+    found = json.loads(command(*words, "--gold", tmp_path / "gold.txt", "--remember", "--json").out)["heads"]
+    assert [one["error_rate"] for one in found] == sorted(one["error_rate"] for one in found)
+    remembered = json.loads((mine / "generation_config.json").read_text(encoding="utf-8"))["headway_alignment_head"]
+    assert remembered == [found[0]["layer"], found[0]["head"]]
+    table = command(*words)
+    assert table.code == 0 and len(table.out.splitlines()) == 7
+    for missing, wrong in (
+        ("none.txt", (*words, "--gold", "none.txt")),
+        ("none.tsv", ("look", mine, "--pairs", "none.tsv")),
+    ):
+        finished = command(*wrong)
+        assert finished.code == 3 and missing in finished.err
+    assert command("look", mine, "one", "--remember").code == 2

@@ -147,7 +147,7 @@ def test_contradictions_and_missing_models_have_their_own_codes(
 ) -> None:
     for words, code, said in (
         ((translating, "one", "--temperature", "1", "--beam", "3"), 2, "temperature"),
-        ((translating, "one", "--input", "file.txt"), 2, "--input"),
+        ((translating, "one", "--input", "file.txt"), 2, "both"),
         ((translating, "--input", "no-such-file.txt"), 3, "no-such-file.txt"),
         (("no/such/model", "one"), 3, "no/such/model"),
         ((tiny, "one"), 2, "reads no source"),

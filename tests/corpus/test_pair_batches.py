@@ -65,7 +65,7 @@ def test_source_inputs_and_targets_are_as_worked_by_hand() -> None:
     assert {array.dtype for array in vars(batch).values()} == {numpy.dtype(numpy.int64)}
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(strategies.lists(SIDES, min_size=1, max_size=90), strategies.integers(14, 90), strategies.integers(0, 3))
 def test_every_epoch_has_every_pair_once_within_the_budget(
     lengths: list[tuple[int, int]], tokens: int, seed: int
@@ -172,7 +172,7 @@ def test_a_budget_too_small_and_no_pairs_are_refused() -> None:
             list(evaluation_batches(split_of([(1, 1)]), tokens=tokens, limit=limit, start_id=START, end_id=END))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(strategies.lists(SIDES, max_size=60), strategies.integers(1, 60))
 def test_evaluation_has_every_pair_once_in_an_order_that_stays(lengths: list[tuple[int, int]], tokens: int) -> None:
     split = split_of(lengths)

@@ -37,7 +37,7 @@ def test_links_are_judged_by_the_tasks_own_diagonal() -> None:
 
 
 def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match="symbols must be in 2..65"):
-        SyntheticSettings(task="copy", symbols=66)
+    with pytest.raises(ConfigError, match="symbols must be in 2..70"):
+        SyntheticSettings(task="copy", symbols=71)
     with pytest.raises(ConfigError, match="shortest"):
         SyntheticSettings(task="copy", shortest=7, longest=5)

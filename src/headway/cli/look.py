@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from headway.cli.output import note, print_json
+from headway.cli.heads import show_heads
+from headway.cli.output import note
 from headway.cli.source_text import argument_text, model_and_text, read_lines
-from headway.cli.translate import DEFAULT_MODEL, Place
+from headway.cli.translate import DEFAULT_MODEL, Place, compact
 from headway.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -30,13 +31,26 @@ class Looking:
     head: Annotated[int | None, Parameter(help="A head of that layer, counted from 0; default: their mean.")] = None
 
 
-# More than six parameters with those inside: each is a word of the command line.
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """Which head aligns best, found on given pairs."""
+
+    pairs: Annotated[Path | None, Parameter(help="Rank the model's heads on these pairs; no text is given then.")] = (
+        None
+    )
+    gold: Annotated[Path | None, Parameter(help="The pairs' alignments, 0-0 1-2 a line: rank by error rate.")] = None
+    remember: Annotated[bool, Parameter(help="Note the best head in the model's folder, for all later use.")] = False
+
+
+# More than six parameters: each is a word of the command line.
 def look(
     model: Annotated[str | None, Parameter(help="A model folder or a bundled model's name (en-fr).")] = None,
     text: Annotated[str | None, Parameter(help="The text; - reads standard input.")] = None,
     /,
     *,
     looking: Looking | None = None,
+    judging: Judging | None = None,
     place: Place | None = None,
     svg: Annotated[Path | None, Parameter(help="Write a picture to this file.")] = None,
     html: Annotated[Path | None, Parameter(help="Write a page to this file.")] = None,
@@ -46,7 +60,14 @@ def look(
 
     Example: headway look en-fr "The agreement was signed in August 1992." --svg alignment.svg
     """
-    looking, place = looking or Looking(), place or Place()
+    looking, judging, place = looking or Looking(), judging or Judging(), place or Place()
+    if judging.pairs is not None:
+        name, _ = model_and_text(model, text, default=DEFAULT_MODEL, given=True)
+        _require_source(name)
+        show_heads(name, judging.pairs, gold=judging.gold, remember=judging.remember, place=place, json=json)
+        return
+    if judging.gold is not None or judging.remember:
+        raise UsageError("--gold and --remember need --pairs: the pairs that heads are ranked on")
     if looking.head is not None and looking.layer is None:
         raise UsageError("--head needs --layer: heads are counted within a layer")
     name, given = model_and_text(model, text, default=DEFAULT_MODEL, given=False)
@@ -75,7 +96,7 @@ def look(
         page = alignment_html(grid, title=f"What {name} read for each word", note=_origin(translator.sides.head))
         replace_file(html, lambda partial: _write(partial, page))
     if json:
-        print_json({"model": name, **asdict(alignment)})
+        print(compact({"model": name, **asdict(alignment)}))
         return
     if svg is None and html is None:
         shades = SHADES if _can_print(SHADES) else PLAIN_SHADES

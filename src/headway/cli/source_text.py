@@ -19,7 +19,7 @@ def model_and_text(first: str | None, second: str | None, *, default: str, given
     """
     if given:
         if second is not None:
-            raise UsageError(f"the text comes from --input or from the command line, but got both, and {second!r}")
+            raise UsageError(f"the text comes from a file or from the command line, but got both: {second[:40]!r}")
         return first or default, None
     if first is not None and second is None and not _is_model(first):
         if first != "-":

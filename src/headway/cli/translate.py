@@ -133,7 +133,12 @@ def translate(
 
 def json_line(source: str, translation: "Translation") -> str:
     """One JSON object on one line: the source, then what is known of its translation."""
-    return json_module.dumps({"source": source, **_rounded(asdict(translation))}, ensure_ascii=False, allow_nan=False)
+    return compact({"source": source, **asdict(translation)})
+
+
+def compact(value: Any) -> str:
+    """A JSON document on one line."""
+    return json_module.dumps(_rounded(value), ensure_ascii=False, allow_nan=False)
 
 
 def one_line(text: str) -> str:

@@ -21,6 +21,8 @@ from headway.nn.source_memory import SourceMemory
 from headway.nn.trace import Ablation, Trace
 
 _LARGEST = {"vocabulary": 2**24, "source_vocabulary": 2**24, "context": 2**20}
+_EMBEDDING_SHARE = 5 / 7  # of the width; measured: docs/recurrent.md
+_MOST_IN_TABLES = 0.6
 _LARGEST |= dict.fromkeys(("width", "embedding", "alignment", "maxout"), 2**16)
 
 
@@ -104,23 +106,36 @@ class RNNSearchConfig:
 def sized(
     n_parameters: int, *, vocabulary: int, attention: Literal["additive", "fixed"] = "additive"
 ) -> RNNSearchConfig:
-    """The practical settings for one joint vocabulary, as wide as comes nearest to that number of parameters."""
-    settings = {
-        width: RNNSearchConfig(
+    """The practical settings for one joint vocabulary, as wide as comes nearest to that number of parameters.
+
+    Each side has an embedding of its own, and the output a matrix, unless the three would take most of the numbers;
+    then they are one. Rows of a table cost no arithmetic to read, so tables of their own leave the fastest model.
+    """
+    apart = _nearest(n_parameters, vocabulary, attention, one=False)
+    if 3 * vocabulary * apart.embedding <= _MOST_IN_TABLES * apart.n_parameters():
+        return apart
+    return _nearest(n_parameters, vocabulary, attention, one=True)
+
+
+def _nearest(
+    n_parameters: int, vocabulary: int, attention: Literal["additive", "fixed"], *, one: bool
+) -> RNNSearchConfig:
+    choices = (
+        RNNSearchConfig(
             vocabulary=vocabulary,
             width=width,
-            embedding=width,
-            maxout=width,
+            embedding=4 * round(width / 4 * _EMBEDDING_SHARE),
+            maxout=4 * round(width / 4 * _EMBEDDING_SHARE),
             attention=attention,
-            tied=True,
-            shared=True,
+            tied=one,
+            shared=one,
             embedding_dropout=0.1,
             output_dropout=0.1,
             initial="modern",
         )
         for width in range(4, 4097, 4)
-    }
-    return min(settings.values(), key=lambda config: abs(config.n_parameters() - n_parameters))
+    )
+    return min(choices, key=lambda config: abs(config.n_parameters() - n_parameters))
 
 
 PRESETS: dict[str, RNNSearchConfig] = {

@@ -15,6 +15,7 @@ from headway.errors import ContextError, UsageError
 from headway.models.transformer_sizes import PRESETS, TransformerConfig, sized
 from headway.nn.attention import CrossAttention, SelfAttention, SourceView, causal_mask
 from headway.nn.block import PostNormBlock, PreNormBlock
+from headway.nn.dropout import Dropout
 from headway.nn.feed_forward import FeedForward
 from headway.nn.key_values import Extension, KeyValueShape, KeyValueState
 from headway.nn.linear import Linear
@@ -140,7 +141,7 @@ class Transformer(nn.Module):
         self.source_embedding = self.token_embedding
         if not config.shared:
             self.source_embedding = nn.Embedding(config.source_vocabulary or config.vocabulary, config.width)
-        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
         self.encoder = Stack(config, reads_source=False)
         self.decoder = Stack(config, reads_source=True)
         self.output = Linear(config.width, config.vocabulary, bias=False)
@@ -355,7 +356,7 @@ def _block(config: TransformerConfig, reads_source: bool) -> nn.Module:
         FeedForward(width, config.feed_forward, config.activation, dropout=config.activation_dropout),
         width=width,
         epsilon=config.epsilon,
-        dropout=config.residual_dropout,
+        dropout=Dropout(config.residual_dropout),
         cross_attention=CrossAttention(width, n_heads, dropout=dropout) if reads_source else None,
     )
 

@@ -21,7 +21,7 @@ class PreNormBlock(nn.Module):
         *,
         width: int,
         epsilon: float,
-        dropout: float,
+        dropout: float | nn.Module,
         cross_attention: CrossAttention | None = None,
     ) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class PreNormBlock(nn.Module):
             self.cross_attention = cross_attention
         self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
         self.feed_forward = feed_forward
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(dropout)
 
     # Seven parameters: the attention's own, passed on, and the source.
     def forward(
@@ -69,7 +69,7 @@ class PostNormBlock(nn.Module):
         *,
         width: int,
         epsilon: float,
-        dropout: float,
+        dropout: float | nn.Module,
         cross_attention: CrossAttention | None = None,
     ) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class PostNormBlock(nn.Module):
             self.cross_attention_norm = nn.LayerNorm(width, eps=epsilon)
         self.feed_forward = feed_forward
         self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout if isinstance(dropout, nn.Module) else nn.Dropout(dropout)
 
     # Seven parameters, as in PreNormBlock.
     def forward(

@@ -93,9 +93,7 @@ class SourceMemory:
             return None
         counts = torch.bincount(self.rows, minlength=n_sources)
         n_slots = int(counts.max()) if n_rows else 1
-        if n_rows == n_sources * n_slots and torch.equal(
-            self.rows, torch.arange(n_sources).repeat_interleave(n_slots)
-        ):
+        if n_rows == n_sources * n_slots and torch.equal(self.rows, torch.arange(n_sources).repeat_interleave(n_slots)):
             return None, n_slots
         order = self.rows.argsort(stable=True)
         first = counts.cumsum(0) - counts
@@ -104,7 +102,7 @@ class SourceMemory:
         return (self.rows * n_slots + slot).to(self.tensors[0].device), n_slots
 
     def _without_unread(self) -> "SourceMemory":
-        used, rows = self.rows.unique(return_inverse=True)
+        used, rows = self.rows.unique(return_inverse=True)  # type: ignore[no-untyped-call]
         if used.numel() == self.lengths.shape[0]:
             return self
         here = used.to(self.tensors[0].device)

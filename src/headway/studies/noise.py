@@ -35,7 +35,7 @@ def student(freedom: float, confidence: float) -> float:
     """
     if freedom >= _NORMAL_FROM:
         return NormalDist().inv_cdf(0.5 + confidence / 2)
-    angle = numpy.linspace(0.0, math.pi / 2, 200_001)
+    angle = numpy.linspace(0.0, math.pi / 2, 50_001)
     density = numpy.cos(angle) ** (freedom - 1.0)
     mass = numpy.concatenate([[0.0], numpy.cumsum((density[1:] + density[:-1]) / 2)])
     return math.sqrt(freedom) * math.tan(float(numpy.interp(confidence * mass[-1], mass, angle)))

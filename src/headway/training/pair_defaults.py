@@ -78,6 +78,8 @@ def fill_in_pairs(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | N
     not one of the family's, or this machine cannot do what was asked.
     """
     device, given = device_of(recipe), recipe.train
+    if recipe.adapter is not None:
+        raise ConfigError("adapters are for models of one stack of layers; leave out --lora: all weights then learn")
     for name in ("batch_size", "window"):
         if getattr(given, name) is not None:
             raise ConfigError(

@@ -8,6 +8,9 @@ from typing import Any
 from torch import nn
 
 from headway.corpus.pair_batches import PairBatches
+from headway.corpus.pair_cleaning import clean
+from headway.corpus.pair_division import overlap
+from headway.corpus.pair_languages import language_order
 from headway.corpus.pair_readers import Pair
 from headway.corpus.pair_shards import PairShards, PairShardSettings, write_pair_shards
 from headway.corpus.pairs import read_pairs
@@ -122,7 +125,23 @@ class PairMaterial:
 
     def _cleaned(self, reporter: Reporter) -> tuple[Iterable[Pair], Iterable[Pair] | None]:
         """The pairs without what is hardly one, said in a report; and the validation pairs as they are."""
-        return self._pairs, self._validation
+        pairs: Iterable[Pair] = self._pairs
+        if self._recipe.data.clean:
+            cleaned = clean(self._pairs)
+            if cleaned.report.kept < cleaned.report.pairs:
+                reporter.note(str(cleaned.report))
+            pairs = cleaned
+        if self._validation is not None:
+            order = language_order(pairs, self._validation)
+            if order.swapped:
+                raise DataError(
+                    f"{self._recipe.data.validation} seems to have its sides the other way round: {order}\n"
+                    "Exchange its columns, or name them: data.source_field and data.target_field."
+                )
+            shared = overlap(pairs, self._validation)
+            if shared.shared_sources:
+                reporter.note(f"warning: {shared}; what is measured on them flatters")
+        return pairs, self._validation
 
     def _learn(self, pairs: Iterable[Pair], reporter: Reporter) -> Tokenizers:
         settings = self._recipe.tokenizer
