@@ -8,6 +8,7 @@ repeats in turn.
 """
 
 import argparse
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -125,7 +126,8 @@ Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def steps_of(config: RNNSearchConfig) -> dict[str, tuple[nn.Module, Step]]:
-    """Each side's model, and its loss."""
+    """Each side's model, and its loss; none drops anything out."""
+    config = dataclasses.replace(config, embedding_dropout=0.0, output_dropout=0.0)
     ours = RNNSearch(config)
     sides: dict[str, tuple[nn.Module, Step]] = {}
 

@@ -37,9 +37,7 @@ def headway_run(config: TransformerConfig, beam: int) -> Run:
 
     def run(sources: torch.Tensor, n_tokens: int) -> int:
         search = Search(beam=beam, max_new_tokens=n_tokens, min_new_tokens=n_tokens)
-        found = beam_search(
-            model, [[_END]] * len(sources), search, sources=sources.tolist(), end_ids=frozenset([_END])
-        )
+        found = beam_search(model, [[_END]] * len(sources), search, sources=sources.tolist(), end_ids=frozenset([_END]))
         return sum(len(best.ids) for (best,) in found)
 
     return run

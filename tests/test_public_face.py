@@ -7,7 +7,18 @@ import pytest
 
 import headway
 
-PUBLIC = ["HeadwayError", "Recipe", "Tokenizer", "Writer", "__version__", "load", "recipe_from", "save", "train"]
+PUBLIC = [
+    "HeadwayError",
+    "Recipe",
+    "Tokenizer",
+    "Translator",
+    "Writer",
+    "__version__",
+    "load",
+    "recipe_from",
+    "save",
+    "train",
+]
 
 
 def test_public_names_are_the_ones_promised() -> None:

@@ -12,6 +12,7 @@ from headway.version import __version__ as __version__
 if TYPE_CHECKING:
     from headway.formats.folder import load as load
     from headway.formats.folder import save as save
+    from headway.tasks.translator import Translator as Translator
     from headway.tasks.writer import Writer as Writer
     from headway.text.tokenizer import Tokenizer as Tokenizer
     from headway.training.recipe import Recipe as Recipe
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Recipe": "headway.training.recipe",
     "Tokenizer": "headway.text.tokenizer",
+    "Translator": "headway.tasks.translator",
     "Writer": "headway.tasks.writer",
     "load": "headway.formats.folder",
     "recipe_from": "headway.training.recipe",
@@ -28,7 +30,18 @@ _HOMES = {
     "train": "headway.training.run",
 }
 
-__all__ = ["HeadwayError", "Recipe", "Tokenizer", "Writer", "__version__", "load", "recipe_from", "save", "train"]
+__all__ = [
+    "HeadwayError",
+    "Recipe",
+    "Tokenizer",
+    "Translator",
+    "Writer",
+    "__version__",
+    "load",
+    "recipe_from",
+    "save",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,14 +1,20 @@
 """The beam search over batches of sources: one search for every family, a batch of sentences at once."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from translation_tables import TranslationTable
 
 from headway.decoding.beam import Hypothesis, Search, beam_search
+from headway.decoding.choice import Choice
+from headway.decoding.rows import Rows
+from headway.errors import ContextError, UsageError
 
 START, END = 0, 4
 ENDS = frozenset([END])

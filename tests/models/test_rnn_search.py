@@ -221,56 +221,6 @@ def test_a_source_padded_wider_than_the_longest_is_cut(model):
     torch.testing.assert_close(logits[0], model(source[1:2, :2], None, target[1:2])[0, -1], **CLOSE)
 
 
-def test_rewound_rows_are_exactly_where_they_were(model):
-    source, lengths, target = batch()
-    counts = torch.tensor([4, 2, 0])
-    state = model.start(source, lengths, rows=[0, 1, 2])
-    _, state = model.step(target[:, :2], torch.tensor([2, 2, 2]), state)
-    before, (_, state) = state.copy(), model.step(target[:, 2:], counts, state)
-    with pytest.raises(UsageError, match=r"at most the latest step's \[4, 2, 0\]"):
-        state.rewind([0, 0, 1])
-    assert torch.equal(state.hidden[2], before.hidden[2])
-    again = state.copy().rewind([3, 1, 0]).rewind([1, 1, 0])
-    assert torch.equal(again.hidden, before.hidden) and again.lengths.tolist() == [2, 2, 2]
-    part = state.rewind([1, 0, 0])
-    logits, _ = model.step(target[:, 5:], torch.tensor([1, 0, 0]), part)
-    torch.testing.assert_close(logits[0], model(source, lengths, target)[0, 5], **CLOSE)
-
-
-def test_joined_states_of_different_steps_go_on_as_if_alone(model):
-    source, lengths, target = batch()
-    full = model(source, lengths, target)
-    _, left = model.step(target[1:2, :5], torch.tensor([5]), model.start(source[1:2], lengths[1:2], rows=1))
-    right = model.start(source, lengths, rows=[0, 2])
-    ids = torch.stack([target[1, 5], target[0, 0], target[2, 0]])[:, None]
-    logits, state = model.step(ids, torch.ones(3, dtype=torch.int64), left.join(right))
-    torch.testing.assert_close(logits, torch.stack([full[1, 5], full[0, 0], full[2, 0]]), **CLOSE)
-    assert state.select([]).lengths.tolist() == []
-
-
-def test_a_consumed_state_cannot_be_used_again(model):
-    source, lengths, target = batch()
-    one = torch.ones(3, dtype=torch.int64)
-
-    def fresh():
-        return model.step(target[:, :1], one, model.start(source, lengths, rows=[0, 1, 2]))[1]
-
-    uses = (
-        lambda state: model.step(target[:, :1], one, state),
-        lambda state: state.select([0]),
-        lambda state: state.rewind([1, 1, 1]),
-        lambda state: state.join(fresh()),
-        lambda state: fresh().join(state),
-        lambda state: state.copy(),
-        lambda state: state.hidden,
-    )
-    for consume, use in itertools.product(uses[:5], uses):
-        state = fresh()
-        consume(state)
-        with pytest.raises(RuntimeError, match="consumed"):
-            use(state)
-
-
 def test_nothing_flows_from_a_later_input_to_an_earlier_output(model):
     source, lengths, target = batch()
     model.requires_grad_(False)

@@ -42,3 +42,28 @@ def test_rows_of_unequal_counts_are_each_written_at_their_own_place():
     assert keys[0, 0, :, 0].tolist()[:4] == [0, 1, 2, 70]
     assert keys[1, 0, :, 0].tolist()[:3] == [0, 70, 71]
     assert state.lengths.tolist() == [4, 3]
+
+
+def test_rows_are_moved_inside_their_memory_until_half_of_it_is_no_longer_used():
+    state, _ = step(KeyValueState.empty(SHAPE, rows=7, capacity=None), [1, 2, 3, 1, 2, 3, 1], 0.0)
+    extension = state.extend(torch.ones(7, dtype=torch.int64), 1)
+    marks = torch.arange(7.0)[:, None, None, None].expand(7, 3, 1, 5)
+    places = [extension.write(layer, marks, -marks)[0].untyped_storage().data_ptr() for layer in range(SHAPE.n_layers)]
+    state, rows, held = extension.finish(), list(range(7)), [2, 3, 4, 2, 3, 4, 2]
+    for kept, inside in (
+        ([6, 5, 5, 0, 1, 1, 2], True),
+        ([4, 3, 2, 6], True),
+        ([3, 0, 3], False),
+        ([2, 2, 1, 0], False),
+    ):
+        state, rows = state.select(kept), [rows[at] for at in kept]
+        assert state.lengths.tolist() == [held[row] for row in rows]
+        extension = state.extend(torch.zeros(len(kept), dtype=torch.int64), 1)
+        nothing = torch.zeros(len(kept), 3, 1, 5)
+        for layer, place in enumerate(places):
+            keys, values = extension.write(layer, nothing, nothing)
+            assert (keys.untyped_storage().data_ptr() == place) == inside
+            for at, row in enumerate(rows):
+                assert keys[at, 2, : held[row], 4].tolist() == [*range(held[row] - 1), row]
+                assert values[at, 2, held[row] - 1, 4] == -row
+        state = extension.finish()

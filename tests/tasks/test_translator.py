@@ -82,6 +82,13 @@ def test_batches_hold_like_lengths_and_at_most_the_tokens_asked_for() -> None:
     assert len(model.batches) < 5 and max(rows * max(wide, 16) for rows, wide in model.batches) <= 200
 
 
+def test_equal_texts_are_read_once() -> None:
+    model = CopyDecoder()
+    found = Translator.of(model, ByteTokenizer()).translate(["a", "b", "a", "a"], temperature=0.1, seed=1)
+    assert [one.text for one in found] == ["a", "b", "a", "a"]
+    assert sum(rows for rows, _ in model.batches) == 2
+
+
 def test_streamed_translations_are_the_same_and_read_no_further_than_their_window() -> None:
     read = []
 
@@ -142,6 +149,17 @@ def test_beam_one_is_greedy_and_wider_beams_score_at_least_as_much(translator: T
     scores = [wide.score, *(one.score for one in wide.alternatives)]
     assert len(scores) == 3 and scores == sorted(scores, reverse=True)
     assert len(translator.translate("What is it?", n_best=6, max_new_tokens=3).alternatives) == 5
+
+
+def test_coverage_counts_where_there_is_attention_and_is_refused_where_there_is_none() -> None:
+    for model in (tiny_transformer(), tiny_rnn()):
+        translator = Translator.of(model, ByteTokenizer())
+        plain = translator.translate("What is it?", max_new_tokens=9)
+        covering = translator.translate(["What is it?", "abc"], coverage_penalty=5.0, max_new_tokens=9)
+        assert covering[0].score < plain.score  # the penalty is never above 0
+        assert covering[0].score < covering[0].logprob / covering[0].length
+    with pytest.raises(UsageError, match="coverage_penalty"):
+        Translator.of(tiny_rnn("fixed"), ByteTokenizer()).translate("abc", coverage_penalty=0.5)
 
 
 def test_a_forced_prefix_begins_the_translation(translator: Translator) -> None:

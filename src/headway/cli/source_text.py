@@ -45,6 +45,8 @@ def read_lines(path: Path | None) -> Iterator[str]:
     naming the line, where it is not UTF-8, and for a file that cannot be read.
     """
     if path is None:
+        if sys.stdin is None:
+            raise DataError("standard input is closed\nGive a text or a file.")
         yield from _decoded(sys.stdin.buffer, "standard input")
         return
     try:

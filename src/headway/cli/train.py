@@ -53,7 +53,9 @@ class Run:
 
 
 def train(
-    data: Annotated[str | None, Parameter(help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx.")] = None,
+    data: Annotated[
+        str | None, Parameter(help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx.")
+    ] = None,
     /,
     *,
     output: Annotated[str | None, Parameter(name=["--output", "-o"], help="The model folder to write.")] = None,

@@ -52,8 +52,18 @@ class PairBatches:
     drawn for the epoch, so that a batch has other pairs each time. The batches come in an order drawn for the epoch.
     """
 
-    def __init__(self, split: PairSplit, *, tokens: int, seed: int, start_id: int, end_id: int) -> None:
-        """tokens: the most a side of a batch has, padding and ends included.
+    # Six parameters and a seventh for sources with a vocabulary of their own.
+    def __init__(
+        self,
+        split: PairSplit,
+        *,
+        tokens: int,
+        seed: int,
+        start_id: int,
+        end_id: int,
+        source_end_id: int | None = None,
+    ) -> None:
+        """tokens: the most a side of a batch has, padding and ends included. source_end_id None: `end_id` too.
 
         Raises ConfigError where the longest pair does not fit, and DataError where there are no pairs.
         """
@@ -66,6 +76,7 @@ class PairBatches:
                 "(--set data.longest=N)"
             )
         self.tokens, self.start_id, self.end_id = tokens, start_id, end_id
+        self.source_end_id = end_id if source_end_id is None else source_end_id
         self._split = split
         self._seed = seed
         self._longer = numpy.maximum(split.source_lengths, split.target_lengths).astype(numpy.int64) + 1
@@ -104,7 +115,7 @@ class PairBatches:
 
     def batch(self, step: int) -> PairBatch:
         """The batch of that step, from 0."""
-        return _filled(self._split, self.rows(step), self.start_id, self.end_id)
+        return _filled(self._split, self.rows(step), self.start_id, (self.source_end_id, self.end_id))
 
     def _lengths(self, side: str) -> Ids:
         lengths: Ids = getattr(self._split, f"{side}_lengths").astype(numpy.int64) + 1
@@ -132,7 +143,13 @@ class PairBatches:
 
 
 def evaluation_batches(
-    split: PairSplit, *, tokens: int, start_id: int, end_id: int, limit: int | None = None
+    split: PairSplit,
+    *,
+    tokens: int,
+    start_id: int,
+    end_id: int,
+    source_end_id: int | None = None,
+    limit: int | None = None,
 ) -> Iterator[PairBatch]:
     """Every pair once, those of like lengths together, in an order that never changes.
 
@@ -153,7 +170,7 @@ def evaluation_batches(
     order = order[chosen[order]]
     begin = 0
     for end in _cuts(longer[order], tokens, 0):
-        yield _filled(split, order[begin:end], start_id, end_id)
+        yield _filled(split, order[begin:end], start_id, (end_id if source_end_id is None else source_end_id, end_id))
         begin = end
 
 
@@ -191,11 +208,12 @@ def _cuts(longer: Ids, tokens: int, begin: int) -> list[int]:
     return ends
 
 
-def _filled(split: PairSplit, rows: Ids, start_id: int, end_id: int) -> PairBatch:
+def _filled(split: PairSplit, rows: Ids, start_id: int, ends: tuple[int, int]) -> PairBatch:
+    source_end, end_id = ends
     n_rows, every = len(rows), numpy.arange(len(rows))
     source_lengths = split.source_lengths[rows].astype(numpy.int64) + 1
     target_lengths = split.target_lengths[rows].astype(numpy.int64) + 1
-    source = numpy.full((n_rows, int(source_lengths.max())), end_id, dtype=numpy.int64)
+    source = numpy.full((n_rows, int(source_lengths.max())), source_end, dtype=numpy.int64)
     split.fill_sources(rows, source)
     targets = numpy.full((n_rows, int(target_lengths.max())), IGNORED, dtype=numpy.int64)
     split.fill_targets(rows, targets)

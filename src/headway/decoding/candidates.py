@@ -9,6 +9,8 @@ from headway.errors import FormatError
 if TYPE_CHECKING:
     from torch import Tensor
 
+_AT_ONCE = 2**18  # numbers whose exponentials are summed at once: what a processor's cache holds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
@@ -94,7 +96,10 @@ def log_partition(logits: "Tensor") -> "Tensor":
 
     wide = logits if logits.dtype in (torch.float32, torch.float64) else logits.float()
     highest = wide.amax(dim=-1, keepdim=True)
-    found = highest[:, 0].double() + (wide - highest).exp_().sum(dim=-1).double().log()
+    n_parts = -(-wide.numel() // _AT_ONCE) if wide.device.type == "cpu" else 1
+    parts = zip(wide.chunk(n_parts), highest.chunk(n_parts), strict=True)
+    sums = torch.cat([(part - most).exp_().sum(dim=-1) for part, most in parts])
+    found = highest[:, 0].double() + sums.double().log()
     if not bool(found.isfinite().all()):
         row = int((~found.isfinite()).nonzero()[0])
         wrong = logits[row][~(logits[row].isfinite() | (logits[row] == -torch.inf))].tolist()

@@ -18,7 +18,7 @@ Array = numpy.ndarray[Any, Any]
 Score = Callable[[Array], Array]
 """From sums of statistics (..., K) to scores (...)."""
 
-_AT_ONCE = 2**24  # draws held at once: 128 MB
+_AT_ONCE = 2**22  # draws held at once: 32 MB
 
 
 class Band(NamedTuple):

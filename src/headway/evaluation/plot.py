@@ -1,7 +1,7 @@
 """Curves with shaded bands as one SVG: no library, no script, nothing fetched; readable in a light and a dark page.
 
 Every number drawn is also there as text: in the description for screen readers and where the pointer rests. Colours
-are those of Okabe and Ito (2008), told apart by the colour blind; each curve has its own marker too.
+follow Okabe and Ito (2008), told apart by the colour blind; each curve has its own marker too.
 """
 
 import hashlib
@@ -44,9 +44,9 @@ class Labels:
     counted: str = "sentences"
 
 
-LIGHT = ("#0072b2", "#d55e00", "#008a65", "#b0578f", "#9a6a00", "#3a7fb0")
-DARK = ("#56b4e9", "#ff8c42", "#2ec79a", "#e29ac2", "#e6b422", "#9fc5e8")
-"""A colour for each curve in turn, on a light and on a dark ground; all at least 3:1 against it."""
+LIGHT = ("#0072b2", "#b84f00", "#00795a", "#a84c86", "#8a5f00", "#5b5b5b")
+DARK = ("#56b4e9", "#ff8c42", "#2ec79a", "#e29ac2", "#e6b422", "#c9c9c9")
+"""A colour for each curve in turn, on a light and on a dark ground; all at least 4.5:1 against it, as text must be."""
 
 GROUNDS = ("#ffffff", "#16181d")
 INKS = ("#1b1e24", "#e8eaee")
@@ -56,7 +56,7 @@ GRID = ("#e3e6ea", "#2e333c")
 WIDTH, TOP, LEFT, BOTTOM = 760, 64, 64, 62
 PLOT_HEIGHT, STRIP_HEIGHT, STRIP_GAP = 300, 30, 8
 LINE, SMALL = 16, 7.0  # height of a line of text, and width of a narrow letter, in px at 13 px
-LONGEST_NAME = 28  # columns
+LONGEST_NAME, LONGEST_TITLE = 28, 72  # columns
 
 
 def draw_curves(curves: Sequence[Curve], labels: Labels, *, from_zero: bool = True) -> str:
@@ -69,8 +69,8 @@ def draw_curves(curves: Sequence[Curve], labels: Labels, *, from_zero: bool = Tr
     drawn = [curve for curve in curves if curve.points]
     if not drawn:
         raise UsageError("there is no point to draw\nGive at least one curve with a finite value.")
-    names = [_clipped(curve.name) for curve in curves]
-    right = 28 + SMALL * max(_columns(name) for name in names)
+    names = [_clipped(curve.name, LONGEST_NAME) for curve in curves]
+    right = 28 + SMALL * max(_columns(name) for name in [*names, _clipped(labels.counted, LONGEST_NAME)])
     frame = _Frame.around(drawn, right=right, from_zero=from_zero)
     counts = _shared_counts(drawn)
     caption = _lines(labels.caption, int((WIDTH - 2 * 24) / (SMALL * 0.9)))
@@ -85,7 +85,7 @@ def draw_curves(curves: Sequence[Curve], labels: Labels, *, from_zero: bool = Tr
         f'<desc id="description-{key}">{xml_text(described)}</desc>',
         f"<style>{_style()}</style>",
         f'<rect class="ground" width="{WIDTH}" height="{height}" rx="6"/>',
-        f'<text class="heading" x="24" y="32">{xml_text(labels.title)}</text>',
+        f'<text class="heading" x="24" y="32">{xml_text(_clipped(labels.title, LONGEST_TITLE))}</text>',
         *_axes(frame, labels, axis_bottom),
         *(_strip(counts, frame, labels.counted) if counts else []),
     ]
@@ -299,12 +299,12 @@ def _finite(points: Sequence[Point]) -> list[Point]:
     return sorted(point for point in found if all(math.isfinite(value) for value in point))
 
 
-def _clipped(name: str) -> str:
-    if _columns(name) <= LONGEST_NAME:
-        return name
+def _clipped(text: str, columns: int) -> str:
+    if _columns(text) <= columns:
+        return text
     kept = ""
-    for letter in name:
-        if _columns(kept + letter) > LONGEST_NAME - 3:
+    for letter in text:
+        if _columns(kept + letter) > columns - 3:
             break
         kept += letter
     return kept + "..."

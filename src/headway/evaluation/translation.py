@@ -33,7 +33,7 @@ class Translated(Protocol):
 class AnyTranslator(Protocol):
     """What translates a list of sentences with a beam, such as tasks.translator.Translator."""
 
-    def translate(self, text: list[str], *, beam: int) -> Sequence[Translated]: ...
+    def translate(self, text: list[str], *, beam: int | None = ...) -> Sequence[Translated]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +156,8 @@ def translate_sources(
         raise ConfigError(f"beam must be at least 1, but got {beam}")
     texts: list[str] = []
     windowed, began = 0, time.perf_counter()
+    if progress is not None:
+        progress(0, len(test.sources))
     for start in range(0, len(test.sources), SENTENCES_AT_ONCE):
         found = translator.translate(list(test.sources[start : start + SENTENCES_AT_ONCE]), beam=beam)
         texts += [one_line(translated.text) for translated in found]

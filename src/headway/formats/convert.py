@@ -31,8 +31,8 @@ from headway.formats.folder import (
     load,
     load_target_tokenizer,
     precision_named,
-    read_model_type,
     read_generation,
+    read_model_type,
     write_folder,
 )
 from headway.formats.own_names import OWN

@@ -58,6 +58,8 @@ Model = GPT2 | Transformer | RNNSearch
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 CARD = "README.md"
+LONGEST_SOURCE = "headway_longest_source"
+"""The key of generation_config.json with the most source tokens, the end included, that a model learnt from."""
 TARGET = "target"
 """The folder in a model folder with the target's tokenizer, where it is not the source's too."""
 LARGEST_SHARD = 5_000_000_000
@@ -148,7 +150,8 @@ def write_folder(
     _check_tokenizer(target_tokenizer, config.vocabulary)
     names = layout.tensors(config)
     _write_weights(folder, writings(model, names))
-    end = None if tokenizer is None else tokenizer.end_of_text
+    writes = target_tokenizer or tokenizer
+    end = None if writes is None else writes.end_of_text
     table = layout.write_config(config)
     table["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
     special: tuple[str, ...] = ("bos_token_id", "eos_token_id")

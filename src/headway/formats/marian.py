@@ -17,13 +17,12 @@ from headway.errors import ConfigError, FormatError
 from headway.formats.layout import Layout, StoredTensor, TensorName
 from headway.formats.weights import WithoutDrawing
 from headway.models.transformer import Transformer, TransformerConfig
-from headway.nn.feed_forward import Activation
 
 _SHARED, _HEAD, _BIAS = "model.shared.weight", "lm_head.weight", "final_logits_bias"
 _SOURCE, _TARGET = "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"
 _LARGEST_COUNT = 2**31
 
-# Key, what its value must be, and the value that an absent key stands for.
+# Key, what its value must be (a text is the name of an activation), and the value that an absent key stands for.
 _KEYS: Mapping[str, tuple[type, object]] = {
     "vocab_size": (int, 58101),
     "decoder_vocab_size": (int, None),
@@ -46,7 +45,7 @@ _KEYS: Mapping[str, tuple[type, object]] = {
     "init_std": (float, None),
 }
 
-_ACTIVATIONS: Mapping[str, Activation] = {  # the first name of each of ours is the one written
+_ACTIVATIONS: Mapping[str, str] = {  # the first name of each of ours is the one written
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
@@ -134,7 +133,7 @@ def read_config(table: Mapping[str, Any]) -> TransformerConfig:
             encoder_layers=found["encoder_layers"],
             decoder_layers=found["decoder_layers"],
             feed_forward=found["encoder_ffn_dim"],
-            activation=_ACTIVATIONS[found["activation_function"]],
+            activation=found["activation_function"],
             shared=shared,
             tied=tied,
             scaled=found["scale_embedding"],
@@ -290,11 +289,13 @@ def _value(key: str, table: Mapping[str, Any]) -> Any:
             f"config.json has {key}={_short(value)}, where 1 to {_LARGEST_COUNT - 1} is possible\n"
             "Mend the file, or get the folder again."
         )
-    if kind is str and value not in _ACTIVATIONS:
+    if kind is not str:
+        return value
+    if value not in _ACTIVATIONS:
         raise FormatError(
             f"config.json has {key}={_short(value)}, which is not supported\nSupported are {', '.join(_ACTIVATIONS)}."
         )
-    return value
+    return _ACTIVATIONS[value]
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -41,7 +41,12 @@ def own_layout(family: str, config_class: type[Any], model_class: Callable[[Any]
     def write_config(config: Any) -> dict[str, Any]:
         settings = {key: value for key, value in to_dict(config).items() if key != "foreign"}
         kept = {key: config.foreign[key] for key in _FOLDER if key in config.foreign}
-        return {**kept, **settings, "model_type": model_type, "architectures": [getattr(model_class, "__name__", family)]}
+        return {
+            **kept,
+            **settings,
+            "model_type": model_type,
+            "architectures": [getattr(model_class, "__name__", family)],
+        }
 
     def tensors(config: Any) -> list[TensorName]:
         with torch.device("meta"), WithoutDrawing():

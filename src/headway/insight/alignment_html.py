@@ -2,7 +2,7 @@
 
 from html import escape
 
-from headway.insight.alignment_grid import AlignmentGrid
+from headway.insight.alignment_grid import AlignmentGrid, shown
 from headway.insight.alignment_svg import alignment_svg
 
 _STYLE = """
@@ -24,6 +24,7 @@ td { font-variant-numeric: tabular-nums; background: rgba(var(--ink), calc(var(-
 
 def alignment_html(grid: AlignmentGrid, *, title: str = "Alignment", note: str = "") -> str:
     """The whole page; it needs no script, no network and no other file. note: where the numbers are from."""
+    title, note = shown(title), shown(note)
     return "\n".join(
         [
             "<!DOCTYPE html>",

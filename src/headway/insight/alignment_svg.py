@@ -2,7 +2,7 @@
 
 from html import escape
 
-from headway.insight.alignment_grid import AlignmentGrid, cells_of, shortened
+from headway.insight.alignment_grid import AlignmentGrid, cells_of, shortened, shown
 
 _CELL = 24  # pixels
 _FONT = 14
@@ -24,6 +24,7 @@ def alignment_svg(grid: AlignmentGrid, *, title: str = "Alignment") -> str:
 
     Each cell says its words and its weight to a pointer that rests on it.
     """
+    title = shown(title)
     rows = [shortened(row, _LONGEST_LABEL) for row in grid.rows]
     columns = [shortened(column, _LONGEST_LABEL) for column in grid.columns]
     left = 16 + _pixels(rows)

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from headway.errors import StorageError, TrainingError
+from headway.errors import ConfigError, FormatError, StorageError, TrainingError
 from headway.evaluation.bootstrap import Resampling
 from headway.evaluation.lengths import LEAST
 from headway.evaluation.references import read_test_set
 from headway.storage import only_writer, replace_file, sweep
 from headway.studies.decisions import asked_recipe, decide
-from headway.studies.division import division_of, part
+from headway.studies.division import division_of, fingerprint_of, part
 from headway.studies.findings import alignment_table, findings, timings
 from headway.studies.plan import CompareSettings, load_plan, save_plan
 from headway.studies.probe import probe_systems
@@ -31,20 +31,22 @@ def compare(asked: CompareSettings, folder: Path, *, reporter: Reporter | None =
     whatever training raises; what was done until then stays, and the same call goes on.
     """
     reporter = reporter or Silent()
-    recipe = asked_recipe(asked)
+    data = asked_recipe(asked).data
+    fingerprint = fingerprint_of(asked, data)  # before anything is written: a wrong path leaves nothing behind
+    if folder.resolve().is_relative_to(Path(asked.pairs).resolve()):
+        raise ConfigError(f"the report must lie outside the pairs, but got {folder} inside {asked.pairs}; see -o")
     _own(folder)
     with only_writer(folder):
         sweep(folder)
-        division = division_of(folder, asked, recipe.data, reporter)
-        plan = load_plan(folder, asked, division.fingerprint)
+        division = division_of(folder, asked, data, fingerprint, reporter)
+        plan = load_plan(folder, asked, fingerprint)
         if plan is None:
             plan = decide(folder, asked, division, reporter)
             save_plan(folder, plan)
         reporter.note(plan.equality)
         if (folder / REPORT).exists():
             reporter.note(f"this comparison is finished already; its report is {folder / PAGE}")
-            table: dict[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-            return table
+            return _finished(folder)
         results = train_all(plan, folder, reporter)
         test = read_test_set(part(folder, "test"))
         systems = translate_all(plan, folder, results, test, reporter)
@@ -57,6 +59,17 @@ def compare(asked: CompareSettings, folder: Path, *, reporter: Reporter | None =
         table["timings"] = timings(results, decoding_speeds(plan, folder, systems, test, reporter))
         _write(folder / PAGE, report_page(table))
         save_result(folder / REPORT, table)
+        return _finished(folder)
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    """The report that is there; its page is drawn again, where somebody took it away."""
+    try:
+        table: dict[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{folder / REPORT} is damaged: {error}; delete it, and it is written again") from error
+    if not (folder / PAGE).exists():
+        _write(folder / PAGE, report_page(table))
     return table
 
 

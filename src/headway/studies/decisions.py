@@ -64,9 +64,10 @@ def decide(folder: Path, asked: CompareSettings, division: Division, reporter: R
         wanted = asked.parameters
         for name in asked.families:
             recipe = _with_family(base, name, asked)
-            if complete:  # the same batches for all: those of the first family
-                batch_tokens = complete[asked.families[0]].train.batch_tokens
-                recipe = replace(recipe, train=replace(recipe.train, batch_tokens=batch_tokens))
+            if complete:  # the same batches and optimiser for all: those of the first family
+                chosen = complete[asked.families[0]].train
+                train = replace(recipe.train, batch_tokens=chosen.batch_tokens, optimizer=chosen.optimizer)
+                recipe = replace(recipe, train=train)
             if wanted is not None:
                 recipe = replace(recipe, model=_sized(recipe.model, facts, wanted))
             complete[name], _ = material.fill_in(recipe, facts, None)

@@ -47,12 +47,13 @@ def fingerprint_of(asked: CompareSettings, data: DataSettings) -> str:
     return "+".join("none" if pairs is None else pairs.fingerprint() for pairs in given)
 
 
-def division_of(folder: Path, asked: CompareSettings, data: DataSettings, reporter: Reporter) -> Division:
-    """The division a comparison's folder holds, made now where it holds none.
+def division_of(
+    folder: Path, asked: CompareSettings, data: DataSettings, fingerprint: str, reporter: Reporter
+) -> Division:
+    """The division a comparison's folder holds, made now where it holds none; fingerprint: of what is to be divided.
 
     Raises DataError for pairs that cannot be read or divided, TrainingError where the folder's is of other pairs.
     """
-    fingerprint = fingerprint_of(asked, data)
     if (folder / DATA / _ABOUT).exists():
         found = load_division(folder)
         if found.fingerprint != fingerprint:

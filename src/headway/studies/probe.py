@@ -91,15 +91,16 @@ def probe_systems(
     held_out = _encoded(tokenizer, test.sources, longest)
     frequent = frequent_ids(fitted_on, settings.frequent)
     models = {system.result.family: model_folder(folder, system.result) for system in reversed(systems)}
-    size = min(_feature_width(load(path)[0], tokenizer) for path in models.values())
+    end = tokenizer.end_of_text or 0
+    size = min(_feature_width(load(path)[0], end) for path in models.values())
     lengths = numpy.array([len(ids) for ids in held_out])
     buckets = length_buckets(lengths, least=min(LEAST, max(1, len(lengths) // 2)))
-    recalls: dict[tuple[str, str], list[Numbers]] = {}
+    recalls: dict[tuple[str, str, int], list[Numbers]] = {}
     for system in systems:
         reporter.note(f"probes {system.family}, seed {system.result.seed}")
         model = load(model_folder(folder, system.result))[0]
-        for reading, found in probe_model(model, tokenizer, fitted_on, held_out, frequent, (size, settings)).items():
-            recalls.setdefault((system.family, reading), []).append(found)
+        for (reading, own), found in probe_model(model, end, fitted_on, held_out, frequent, (size, settings)).items():
+            recalls.setdefault((system.family, reading, own), []).append(found)
     floor = recall(torch.zeros(len(held_out), len(frequent)) - torch.arange(len(frequent)), held_out, frequent)
     return {
         "settings": asdict(settings),
@@ -108,8 +109,14 @@ def probe_systems(
         "ids": len(frequent),
         "feature_size": size,
         "curves": [
-            {"family": family, "reading": reading, "meaning": READINGS[reading], **_curve(found, lengths, buckets)}
-            for (family, reading), found in recalls.items()
+            {
+                "family": family,
+                "reading": reading,
+                "meaning": READINGS[reading],
+                "features": own,
+                **_curve(found, lengths, buckets),
+            }
+            for (family, reading, own), found in recalls.items()
         ],
         "floor": {"meaning": "the most frequent ids, whatever the sentence", **_curve([floor], lengths, buckets)},
     }
@@ -117,25 +124,25 @@ def probe_systems(
 
 def probe_model(
     model: Any,
-    tokenizer: Tokenizer,
+    end: int,
     fitted_on: Sequence[Sequence[int]],
     held_out: Sequence[Sequence[int]],
     frequent: Sequence[int],
     chosen: tuple[int, ProbeSettings],
-) -> dict[str, Numbers]:
-    """Recall of each held-out sentence (N,), by what is read; NaN where a sentence has no frequent id.
+) -> dict[tuple[str, int], Numbers]:
+    """Recall of each held-out sentence (N,), by what is read and how many features of it; NaN without a frequent id.
 
-    chosen: how many axes of the features a probe gets, and the settings.
+    chosen: how many features a probe gets, and the settings; what has more is also read with all of them.
     """
-    end, (size, settings) = tokenizer.end_of_text or 0, chosen
+    size, settings = chosen
     found = {}
-    train = read_out(model, fitted_on, end)
-    test = read_out(model, held_out, end)
+    train, test = read_out(model, fitted_on, end), read_out(model, held_out, end)
     for reading, readout in train.items():
         wanted = _wanted(readout, fitted_on, frequent)
-        probe = fit(readout, wanted, size, settings.ridges, len(fitted_on))
-        scores = probe.scores(test[reading].features)
-        found[reading] = recall(_over_positions(scores, test[reading].owners, len(held_out)), held_out, frequent)
+        for own in dict.fromkeys((size, readout.features.shape[1])):
+            scores = fit(readout, wanted, own, settings.ridges).scores(test[reading].features)
+            over = _over_positions(scores, test[reading].owners, len(held_out))
+            found[reading, own] = recall(over, held_out, frequent)
     return found
 
 
@@ -186,7 +193,7 @@ def frequent_ids(sentences: Sequence[Sequence[int]], count: int) -> list[int]:
     return [int(one) for one in ids[numpy.lexsort((ids, -counts))][:count]]
 
 
-def fit(readout: Readout, wanted: Tensor, size: int, ridges: Sequence[float], n_sentences: int) -> Probe:
+def fit(readout: Readout, wanted: Tensor, size: int, ridges: Sequence[float]) -> Probe:
     """Ridge regression from the first `size` principal axes of the standardised features to `wanted` (rows, ids).
 
     The penalty is the one with the least squared error on every tenth sentence, which the fit then leaves out.
@@ -233,8 +240,7 @@ def _encoded(tokenizer: Tokenizer, texts: Sequence[str], longest: int) -> list[l
     return [[int(one) for one in ids[:longest]] for ids in tokenizer.encode_corpus(texts)]
 
 
-def _feature_width(model: Any, tokenizer: Tokenizer) -> int:
-    end = tokenizer.end_of_text or 0
+def _feature_width(model: Any, end: int) -> int:
     return min(readout.features.shape[1] for readout in read_out(model, [[end, end]], end).values())
 
 

@@ -122,7 +122,7 @@ def _training(found: Table) -> Html:
                 f"{family['parameters']:,}",
                 f"{family['rate']:g}",
                 f"{fmean(run['steps'] for run in family['runs']):,.0f}",
-                f"{family['training_flops'] / 1e12:,.2f}",
+                f"{family['training_flops'] / 1e12:,.3g}",
                 f"{fmean(one['seconds'] for one in own) / 60:,.1f}",
                 _mean_of([one["target_tokens_per_second"] for one in own], "{:,.0f}"),
                 _mean_of([one["peak_memory"] for one in own], "{:,.0f}", 1e6),
@@ -211,20 +211,30 @@ def _alignments(found: Table) -> Html:
 
 
 def _probe(found: Table) -> Html:
-    curves = []
-    for one in [*found["curves"], {"family": "frequency alone", "reading": "", **found["floor"]}]:
-        points = [_recalled(point) for point in one["by_length"]]
-        curves.append(Curve(name=f"{one['family']} {one['reading']}".strip(), points=points))
+    size = found["feature_size"]
+    floor = {"family": "frequency alone", "reading": "", **found["floor"]}
+    equal = [one for one in found["curves"] if one["features"] == size]
+    curves = [
+        Curve(name=f"{one['family']} {one['reading']}".strip(), points=[_recalled(point) for point in one["by_length"]])
+        for one in [*equal, floor]
+    ]
     labels = Labels(title="Source words that can be read back", x="tokens of the source", y="recall, %")
     rows = [
-        [f"{one['family']}, {one['meaning']}", *(f"{100 * point['recall']:.1f}" for point in one["by_length"])]
-        for one in [*found["curves"], {"family": "frequency alone", **found["floor"]}]
+        [
+            f"{one['family']}, {one['meaning']}",
+            f"{one.get('features', 0):,}",
+            *(f"{100 * point['recall']:.1f}" for point in one["by_length"]),
+        ]
+        for one in [*found["curves"], floor]
     ]
-    head = ["read from", *(f"{one['tokens_from']}-{one['tokens_to']} tokens" for one in found["floor"]["by_length"])]
+    lengths = [f"{one['tokens_from']}-{one['tokens_to']} tokens" for one in found["floor"]["by_length"]]
+    head = ["read from", "features", *lengths]
     caveats = [
-        f"The probe is linear, of the same size for every model ({found['feature_size']} features, the first principal "
-        f"ones, to {found['ids']} ids) and fitted on the same {found['training_sentences']:,} training sentences: what "
-        f"it does not find may still be there in another form, which the decoder can read.",
+        f"The probe is linear and fitted on the same {found['training_sentences']:,} training sentences. What it does "
+        f"not find may still be there in another form, which the decoder can read.",
+        f"In the drawing every probe has the same size: the first {size:,} principal axes of what is read, to "
+        f"{found['ids']} ids. What is wider loses by that; the table has it with all its features too, where the wider "
+        f"one has the larger probe.",
         "It asks which words are there, not in which order; a vector may hold the words and have lost their places.",
         "Reading each annotation by itself is easier by nature: there are more vectors the longer the sentence is. "
         "That is the point of attention, and no fair match for one vector; the mean of the annotations is one vector "
@@ -258,13 +268,14 @@ def _method(found: Table) -> Html:
         f"to test on ({data['test_sentences']:,} different sources, {data['test_references']:,} references); divided "
         f"by source sentence once, before anything was learnt.",
         data["overlap"] or f"{100 * data['overlap_share']:.1f} % of the test sources stand in training.",
-        "One tokenizer, learnt once, for all; the runs of one seed read the same batches in the same order.",
+        "One tokenizer for all; the runs of one seed read the same batches in the same order, with the same optimiser.",
         f"One search for all: beam {asked['beam']}, scores divided by length.",
         f"Learning rates: {', '.join(f'{factor:g}' for factor in asked['rate_factors'])} times each family's default"
         + (
             f", {100 * asked['sweep_share']:.0f} % of the budget." if len(asked["rate_factors"]) > 1 else ", not swept."
         ),
-        "No run stops early; the weights kept are those with the lowest validation loss.",
+        "No run stops early; the weights kept are those with the lowest validation loss. A run's minutes hold its "
+        "preparation; translating and scoring come on top.",
     ]
     parts = [items(facts)]
     if data["cleaning"]:
@@ -276,8 +287,10 @@ def _method(found: Table) -> Html:
 
 def _budget(found: Table) -> str:
     asked = found["plan"]["asked"]
-    budget = f"{asked['minutes']:g} minutes in all" if asked["steps"] is None else f"{asked['steps']:,} steps a run"
-    return f"{asked['seeds']} seed{'s' if asked['seeds'] > 1 else ''}, {budget}"
+    budget = (
+        f"{asked['minutes']:g} min of training in all" if asked["steps"] is None else f"{asked['steps']:,} steps a run"
+    )
+    return f"{asked['seeds']} seed{'s' if asked['seeds'] > 1 else ''} a family, {budget}"
 
 
 def _value(score: Table) -> str:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from headway.errors import FormatError
+from headway.formats.folder import LONGEST_SOURCE
 from headway.tasks.alignment import Head, head_of
 
 HEAD_KEY = "headway_alignment_head"
 """The attention that aligns best: [layer, head], or [layer, null] for the mean over its heads."""
-LONGEST_KEY = "headway_longest_source"
-"""The most source tokens, the end included, that the model learnt from."""
 
 _BEAM = 4
 _LONGEST = 256
@@ -35,7 +34,7 @@ class SearchDefaults:
 
 def read_defaults(table: Mapping[str, object]) -> SearchDefaults:
     """The settings in the table of generation_config.json. Raises FormatError for a value that makes no sense."""
-    longest = _whole(table, LONGEST_KEY)
+    longest = _whole(table, LONGEST_SOURCE)
     beam = _whole(table, "num_beams")
     # max_length counts the start id too.
     max_length, max_new_tokens = _whole(table, "max_length"), _whole(table, "max_new_tokens")

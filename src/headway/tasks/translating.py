@@ -125,13 +125,17 @@ class _Piece:
 
 
 def translate_all(sides: Sides, texts: Sequence[str], request: TranslationRequest) -> list[Translation]:
-    """The translation of each text, in their order. None depends on the others.
+    """The translation of each text, in their order. None depends on the others, and equal texts are read once.
 
     Raises UsageError for what is no text.
     """
     for text in texts:
         if not isinstance(text, str):
             raise UsageError(f"a translator takes text, but got {text!r}"[:200])
+    distinct = list(dict.fromkeys(texts))
+    if len(distinct) < len(texts):
+        known = dict(zip(distinct, translate_all(sides, distinct, request), strict=True))
+        return [known[text] for text in texts]
     prefix = sides.target.encode(request.prefix) if request.prefix else []
     cut = [_pieces(sides, text, request, prefix) for text in texts]
     pieces = [piece for several in cut for piece in several]

@@ -90,6 +90,7 @@ class SequenceToSequence:
             limit=self._validation_tokens,
             start_id=self._batches.start_id,
             end_id=self._batches.end_id,
+            source_end_id=self._batches.source_end_id,
         ):
             yield _part(batch, numpy.arange(len(batch.source)))
 

@@ -104,6 +104,7 @@ class PairMaterial:
             seed=settings.seed,
             start_id=end,
             end_id=end,
+            source_end_id=_end_of(tokenizers.source),
         )
         return SequenceToSequence(
             batches,

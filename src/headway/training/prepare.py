@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from headway.errors import ConfigError, FormatError
-from headway.formats.folder import Model, family_of_folder, load, load_target_tokenizer, write_folder
+from headway.formats.folder import LONGEST_SOURCE, Model, family_of_folder, load, load_target_tokenizer, write_folder
 from headway.models.registry import family, family_of
 from headway.settings import to_dict, unknown_setting
 from headway.storage import new_folder
@@ -78,6 +78,7 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
             folder,
             name=output.name,
             card=card(complete, None),
+            generation=_generation(facts),
             target_tokenizer=tokenizers.target,
         )
         optimizer = _learners(model, complete, folder, reporter)
@@ -86,6 +87,11 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
         (training / RUN).write_text(json.dumps(to_dict(record), indent=1), encoding="utf-8")
         seconds = time.monotonic() - began
         save_checkpoint(training, RunState(seconds=seconds, prepared=seconds), model, optimizer, keep=1)
+
+
+def _generation(facts: TextFacts) -> dict[str, object] | None:
+    """What translating has to know: past the lengths that were trained, a text is better cut by sentence."""
+    return {LONGEST_SOURCE: facts.longest + 1} if facts.pairs else None
 
 
 def _check_names(recipe: Recipe) -> None:
