@@ -20,15 +20,19 @@ import numpy
 
 from headway.errors import UsageError
 from headway.evaluation.plot import Curve, Labels, Point, draw_curves
+from headway.models.registry import spelled_out
+from headway.studies.decisions import sized_model
 from headway.studies.synthetic import SyntheticSettings, expected, on_the_diagonal, synthetic_pairs
 from headway.tasks.alignment import attention_maps
 from headway.tasks.translator import Translator
+from headway.training.defaults import TextFacts
 from headway.training.recipe import Recipe, recipe_from
 from headway.training.run import train
 
 SHORTEST, LONGEST = 5, 40
 TRAINED = ((5, 9), (10, 14), (15, 19), (20, 24), (25, 29), (30, 34), (35, 40))
 BUCKETS = (*TRAINED, (41, 45), (46, 50), (51, 60))  # words of the source; the last three are longer than any trained on
+PARAMETERS, VOCABULARY = 700_000, 340  # of each model; ids that the words come to, about
 RATES = {"rnn-fixed": 2e-3, "rnnsearch": 2e-3, "transformer": 1e-3}
 
 
@@ -99,17 +103,15 @@ def dropouts(family: str) -> tuple[str, ...]:
 
 
 def sizes(family: str) -> tuple[str, ...]:
-    """About 700,000 parameters each, of a vocabulary of about 340."""
-    if family == "transformer":
-        return (
-            "model.width=128",
-            "model.n_heads=4",
-            "model.encoder_layers=2",
-            "model.decoder_layers=2",
-            "model.feed_forward=256",
-        )
-    width = 148 if family == "rnn-fixed" else 140
-    return (f"model.width={width}", f"model.embedding={width}", f"model.maxout={width}")
+    """The family's practical model with as many parameters as the others."""
+    facts = TextFacts(training_tokens=1, vocabulary=VOCABULARY)
+    table = sized_model(spelled_out({"family": family}), facts, PARAMETERS)
+    left_open = {"family", "vocabulary", *dropouts(family)}
+    return tuple(
+        f"model.{name}={json.dumps(value)}"
+        for name, value in table.items()
+        if name not in left_open and value is not None
+    )
 
 
 def write_pairs(folder: Path, task: str, count: int, seed: int) -> None:

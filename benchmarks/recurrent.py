@@ -126,8 +126,8 @@ Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def steps_of(config: RNNSearchConfig) -> dict[str, tuple[nn.Module, Step]]:
-    """Each side's model, and its loss; none drops anything out."""
-    config = dataclasses.replace(config, embedding_dropout=0.0, output_dropout=0.0)
+    """Each side's model, and its loss; without dropout and layer norm, which the plain one has not."""
+    config = dataclasses.replace(config, embedding_dropout=0.0, output_dropout=0.0, layer_norm=False)
     ours = RNNSearch(config)
     sides: dict[str, tuple[nn.Module, Step]] = {}
 

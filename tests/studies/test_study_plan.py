@@ -7,7 +7,7 @@ import pytest
 from comparisons import asked, write_pairs
 
 from headway.errors import ConfigError, FormatError
-from headway.studies.decisions import _sized
+from headway.studies.decisions import sized_model
 from headway.studies.division import division_of, fingerprint_of, part
 from headway.studies.plan import CompareSettings, FamilyPlan, Plan, final_runs, load_plan, save_plan, sweep_runs
 from headway.studies.runs import RunResult, RunTimings, best_rates, steps_of_equal_flops
@@ -110,14 +110,14 @@ def test_a_plan_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 def test_every_family_comes_within_two_percent_of_the_parameters(wanted: int, source_vocabulary: int | None) -> None:
     facts = TextFacts(training_tokens=9, vocabulary=1100, source_vocabulary=source_vocabulary)
     for model in ({"family": "rnnsearch", "attention": "fixed"}, {"family": "rnnsearch"}, {"family": "transformer"}):
-        config = model_config(_sized(model, facts, wanted))
+        config = model_config(sized_model(model, facts, wanted))
         assert abs(config.n_parameters() - wanted) <= 0.02 * wanted
         assert (config.vocabulary, config.source_vocabulary) == (1100, source_vocabulary)
 
 
 def test_a_size_that_cannot_be_had_is_refused() -> None:
     with pytest.raises(ConfigError, match="comes no nearer to 2,000 parameters"):
-        _sized({"family": "transformer"}, TextFacts(training_tokens=9, vocabulary=50_000), 2000)
+        sized_model({"family": "transformer"}, TextFacts(training_tokens=9, vocabulary=50_000), 2000)
 
 
 def test_no_source_stands_in_two_parts(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from headway.cli.output import count_text, note, print_json, print_rows
-from headway.errors import UsageError
+from headway.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from headway.evaluation.systems import SystemsReport
@@ -98,6 +98,8 @@ def _system_and_file(model: str, file: str | None, hypotheses: str | None) -> tu
         if file is None:
             raise UsageError("headway evaluate needs a model and a file\nSee: headway evaluate --help")
         return model, file
+    if not Path(hypotheses).is_file():
+        raise DataError(f"there is no file {hypotheses}\nGive a text file with one translation a line.")
     if file is not None:
         raise UsageError(
             f"--hypotheses scores translations that exist, so it takes no model, but got {model!r} too\n"

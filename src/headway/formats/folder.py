@@ -154,11 +154,12 @@ def write_folder(
     end = None if writes is None else writes.end_of_text
     table = layout.write_config(config)
     table["dtype"] = str(next(model.parameters()).dtype).removeprefix("torch.")
-    special: tuple[str, ...] = ("bos_token_id", "eos_token_id")
-    if family_of(model).reads_source:
-        special = (*special, "decoder_start_token_id", "pad_token_id")
-    for key in special:
-        table.setdefault(key, end)
+    special: dict[str, int | None] = {"bos_token_id": end, "eos_token_id": end}
+    if family_of(model).reads_source and end is not None:
+        known = [end, *([] if tokenizer is None or tokenizer.end_of_text is None else [tokenizer.end_of_text])]
+        # Padding is given to both sides, so its id must be one of each.
+        special |= {"decoder_start_token_id": end, "pad_token_id": min(known)}
+    table = {**special, **table}
     _write_json(folder / CONFIG, table)
     defaults = {key: table[key] for key in special}
     _write_json(folder / GENERATION, {**defaults, **(generation or {})})

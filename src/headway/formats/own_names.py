@@ -22,7 +22,7 @@ _OWN = ("model_type", "architectures", "dtype", "torch_dtype")
 _FOLDER = ("bos_token_id", "eos_token_id", "decoder_start_token_id", "pad_token_id", "transformers_version")
 
 
-def own_layout(family: str, config_class: type[Any], model_class: Callable[[Any], nn.Module]) -> Layout:
+def own_layout(family: str, config_class: type[Any], model_class: type[nn.Module]) -> Layout:
     """The layout `headway-<family>` of a family of ours."""
     model_type = OWN + family
 
@@ -41,12 +41,7 @@ def own_layout(family: str, config_class: type[Any], model_class: Callable[[Any]
     def write_config(config: Any) -> dict[str, Any]:
         settings = {key: value for key, value in to_dict(config).items() if key != "foreign"}
         kept = {key: config.foreign[key] for key in _FOLDER if key in config.foreign}
-        return {
-            **kept,
-            **settings,
-            "model_type": model_type,
-            "architectures": [getattr(model_class, "__name__", family)],
-        }
+        return {**kept, **settings, "model_type": model_type, "architectures": [model_class.__name__]}
 
     def tensors(config: Any) -> list[TensorName]:
         with torch.device("meta"), WithoutDrawing():

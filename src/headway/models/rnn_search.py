@@ -131,6 +131,7 @@ def _nearest(
             shared=one,
             embedding_dropout=0.1,
             output_dropout=0.1,
+            layer_norm=True,
             initial="modern",
         )
         for width in range(4, 4097, 4)
@@ -396,5 +397,4 @@ def _mask(lengths: Tensor | None, longest: int, device: torch.device) -> Tensor 
 def _orthogonal(square: Tensor) -> Tensor:
     q, r = torch.linalg.qr(torch.randn(square.shape, device=square.device))
     signs = torch.where(r.diagonal() < 0, -1.0, 1.0)
-    turned: Tensor = (q * signs).to(square.dtype)
-    return turned
+    return torch.mul(q, signs).to(square.dtype)

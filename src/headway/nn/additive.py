@@ -51,7 +51,6 @@ class AdditiveAttention(nn.Module):
             return states, weights
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _run_scan(given: list[Tensor], weights: list[Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
     states, alphas = _AttentiveScan.apply(*given, *weights, mask)  # type: ignore[no-untyped-call]
     return states, alphas

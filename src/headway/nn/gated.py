@@ -72,7 +72,6 @@ class GatedLayer(nn.Module):
         return torch.cat([ahead[1:], back[:-1]], dim=-1), ahead[-1], back[0]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def run_scan(
     terms: Tensor, initial: Tensor, gates: Tensor, candidate: Tensor, padding: Tensor | None, backward: bool
 ) -> Tensor:

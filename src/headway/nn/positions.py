@@ -46,7 +46,8 @@ class LearnedPositions(Positions):
 
     def __init__(self, context: int, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(context, width).normal_(0.0, width**-0.5))
+        self.weight = nn.Parameter(torch.empty(context, width))
+        nn.init.normal_(self.weight, 0.0, width**-0.5)
 
     def place(self, x: Tensor, positions: Tensor) -> Tensor:
         """x (B, T, D) at positions (B or 1, T) -> (B, T, D)."""

@@ -47,8 +47,8 @@ def compare(asked: CompareSettings, folder: Path, *, reporter: Reporter | None =
         if (folder / REPORT).exists():
             reporter.note(f"this comparison is finished already; its report is {folder / PAGE}")
             return _finished(folder)
+        test = read_test_set(part(folder, "test"))  # what cannot be scored is said before the hours of training
         results = train_all(plan, folder, reporter)
-        test = read_test_set(part(folder, "test"))
         systems = translate_all(plan, folder, results, test, reporter)
         if len({system.family for system in systems}) < 2:
             raise TrainingError("every run of all families but one diverged: there is nothing to compare")

@@ -69,7 +69,7 @@ def decide(folder: Path, asked: CompareSettings, division: Division, reporter: R
                 train = replace(recipe.train, batch_tokens=chosen.batch_tokens, optimizer=chosen.optimizer)
                 recipe = replace(recipe, train=train)
             if wanted is not None:
-                recipe = replace(recipe, model=_sized(recipe.model, facts, wanted))
+                recipe = replace(recipe, model=sized_model(recipe.model, facts, wanted))
             complete[name], _ = material.fill_in(recipe, facts, None)
             if wanted is None and asked.equal != "minutes":
                 wanted = model_config(complete[name].model).n_parameters()
@@ -119,7 +119,7 @@ def _known(base: Recipe) -> Tokenizers | None:
     return Tokenizers(source=Tokenizer.load(folder), target=load_target_tokenizer(folder))
 
 
-def _sized(model: Mapping[str, Any], facts: TextFacts, wanted: int) -> dict[str, Any]:
+def sized_model(model: Mapping[str, Any], facts: TextFacts, wanted: int) -> dict[str, Any]:
     """The family's model table with a number of parameters nearest to `wanted`.
 
     The family's own sizes come first, asked for anew where other vocabularies than theirs change the count; what is

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headway.errors import DataError
 from headway.evaluation.lengths import LEAST, Bucket, length_buckets
 from headway.evaluation.references import TestSet
 from headway.formats.folder import load
-from headway.studies.division import part
+from headway.studies.division import load_division, part
 from headway.studies.noise import mean_interval
 from headway.studies.plan import Plan
 from headway.studies.systems import System, model_folder
@@ -85,20 +86,24 @@ def probe_systems(
     settings = ProbeSettings()
     tokenizer = Tokenizer.load(folder / "tokenizer")
     seen = set(test.sources)
-    training = (pair.source for pair in part(folder, "train") if pair.source not in seen)
+    every = max(1, load_division(folder).train // settings.training_sentences)  # files of pairs are often sorted
+    training = (pair.source for pair in islice(part(folder, "train"), 0, None, every) if pair.source not in seen)
     longest = int(plan.families[0].recipe["data"]["longest"])
     fitted_on = _encoded(tokenizer, list(dict.fromkeys(islice(training, settings.training_sentences))), longest)
-    held_out = _encoded(tokenizer, test.sources, longest)
     frequent = frequent_ids(fitted_on, settings.frequent)
+    asked_for = set(frequent)
+    held_out = [ids for ids in _encoded(tokenizer, test.sources, longest) if asked_for.intersection(ids)]
+    if not held_out:
+        raise DataError("no test source has a word that is frequent in training, so there is nothing to probe for")
     models = {system.result.family: model_folder(folder, system.result) for system in reversed(systems)}
     end = tokenizer.end_of_text or 0
-    size = min(_feature_width(load(path)[0], end) for path in models.values())
+    size = min(_feature_width(_opened(path), end) for path in models.values())
     lengths = numpy.array([len(ids) for ids in held_out])
     buckets = length_buckets(lengths, least=min(LEAST, max(1, len(lengths) // 2)))
     recalls: dict[tuple[str, str, int], list[Numbers]] = {}
     for system in systems:
         reporter.note(f"probes {system.family}, seed {system.result.seed}")
-        model = load(model_folder(folder, system.result))[0]
+        model = _opened(model_folder(folder, system.result))
         for (reading, own), found in probe_model(model, end, fitted_on, held_out, frequent, (size, settings)).items():
             recalls.setdefault((system.family, reading, own), []).append(found)
     floor = recall(torch.zeros(len(held_out), len(frequent)) - torch.arange(len(frequent)), held_out, frequent)
@@ -233,6 +238,10 @@ def recall(scores: Tensor, sentences: Sequence[Sequence[int]], frequent: Sequenc
             named = scores[number].topk(len(there)).indices.tolist()
             found[number] = len(there.intersection(named)) / len(there)
     return found
+
+
+def _opened(folder: Path) -> Any:
+    return load(folder, dtype="float32")[0]
 
 
 def _encoded(tokenizer: Tokenizer, texts: Sequence[str], longest: int) -> list[list[int]]:

@@ -85,6 +85,8 @@ def fill_in_pairs(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | N
             raise ConfigError(
                 f"train.{name} is for text; a step of pairs is measured in tokens: --set train.batch_tokens=N"
             )
+    if given.compile:
+        raise ConfigError("batches of pairs have many shapes, and each would be compiled anew: leave out train.compile")
     precision = given.precision or ("bfloat16" if has_bfloat16(device) else "float32")
     reasons = [f"runs on {device} in {precision}"]
     if start is None:
@@ -116,7 +118,7 @@ def fill_in_pairs(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | N
         schedule=given.schedule or "cosine",
         patience=patience,
         label_smoothing=0.1 if given.label_smoothing is None else given.label_smoothing,
-        compile=False if given.compile is None else given.compile,
+        compile=False,
     )
     reasons.append(f"steps of {batch_tokens} tokens, {OPTIMIZER_NAMES[optimizer]}, learning rate {rate:g}")
     if patience and given.patience is None:
