@@ -84,7 +84,10 @@ def test_demo_writes_from_each_prompt(command: Callable, tiny: Path, monkeypatch
     finished = command("demo")
     assert finished.code == 0, finished.err
     assert all(prompt in finished.out for prompt in demo_file.PROMPTS) and "token" in finished.err
-    results = json.loads(command("demo", "--json").out)["results"]
+    found = json.loads(command("demo", "--json").out)
+    results, translated = found["results"], found["translation"]
+    assert f"{translated['source']}\n{translated['text']}\n" in finished.out
+    assert len(translated["alignment"]["word_weights"]) == len(translated["alignment"]["target_words"])
     assert [result["prompt"] for result in results] == list(demo_file.PROMPTS)
     assert all(result["prompt"] + result["text"] in finished.out for result in results)
 

@@ -1,11 +1,14 @@
-"""`headway demo`: the bundled model writes, so that a first look needs no argument and no network."""
+"""`headway demo`: the bundled models write and translate, so that a first look needs no argument and no network."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from headway.cli.look import print_table
 from headway.cli.output import count_text, note, print_json
 from headway.cli.prompt import DEFAULT_MODEL
+from headway.cli.translate import DEFAULT_MODEL as DEFAULT_TRANSLATOR
 from headway.cli.write import print_pieces
 
 PROMPTS = (
@@ -13,22 +16,33 @@ PROMPTS = (
     "It was a fine",
     "The people of the United States",
 )
+SENTENCE = "The man who lives in the big house is my brother."
 TOKENS = 60
 SEED = 1
 
 
 def demo(*, json: Annotated[bool, Parameter(help="Print one JSON object.")] = False) -> None:
-    """See the bundled model continue a few prompts; needs no network.
+    """See the bundled models continue a few prompts and translate a sentence; needs no network.
 
     Example: headway demo
     """
+    from headway.insight.alignment_grid import grid_of
+    from headway.tasks.translator import Translator
     from headway.tasks.writer import Writer
 
+    translation = Translator(DEFAULT_TRANSLATOR, device="cpu").translate(SENTENCE, alignment=True)
+    assert translation.alignment is not None
     writer = Writer(DEFAULT_MODEL, device="cpu")
     if json:
         results = writer.write(list(PROMPTS), max_new_tokens=TOKENS, temperature=0.8, top_k=40, seed=SEED)
         texts = [{"prompt": prompt, "text": result.text} for prompt, result in zip(PROMPTS, results, strict=True)]
-        print_json({"model": DEFAULT_MODEL, "seed": SEED, "results": texts})
+        translated = {
+            "model": DEFAULT_TRANSLATOR,
+            "source": SENTENCE,
+            "text": translation.text,
+            "alignment": asdict(translation.alignment),
+        }
+        print_json({"model": DEFAULT_MODEL, "seed": SEED, "results": texts, "translation": translated})
         return
     network = writer.model
     note(
@@ -40,8 +54,15 @@ def demo(*, json: Annotated[bool, Parameter(help="Print one JSON object.")] = Fa
         print_pieces(writer.stream(prompt, max_new_tokens=TOKENS, temperature=0.8, top_k=40, seed=SEED), say_seed=False)
         print()
     note(
-        'Next: headway write "A prompt of yours", or train a model on your own text:\n'
-        "      headway train my-texts/ -o my-model --minutes 10"
+        f"\n{DEFAULT_TRANSLATOR} is a Transformer that reads an English sentence and writes it in French. A row for "
+        "each word it writes: the darker, the more it read of the English word above.\n"
+    )
+    print(f"{SENTENCE}\n{translation.text}\n")
+    print_table(grid_of(translation.alignment))
+    note(
+        '\nNext: headway write "A prompt of yours", headway translate "A sentence of yours.", or train your own:\n'
+        "      headway train my-texts/ -o my-model --minutes 10\n"
+        "      headway train pairs.tsv -o my-translator --family transformer --minutes 30"
     )
 
 

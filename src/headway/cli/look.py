@@ -16,6 +16,7 @@ from headway.cli.translate import DEFAULT_MODEL, Place, compact
 from headway.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from headway.insight.alignment_grid import AlignmentGrid
     from headway.tasks.alignment import Alignment, Head
     from headway.tasks.translator import Translator
 
@@ -79,7 +80,6 @@ def look(
     from headway.insight.alignment_grid import grid_of
     from headway.insight.alignment_html import alignment_html
     from headway.insight.alignment_svg import alignment_svg
-    from headway.insight.alignment_table import PLAIN_SHADES, SHADES, alignment_table
     from headway.storage import replace_file
     from headway.tasks.translator import Translator
 
@@ -99,11 +99,18 @@ def look(
         print(compact({"model": name, **asdict(alignment)}))
         return
     if svg is None and html is None:
-        shades = SHADES if _can_print(SHADES) else PLAIN_SHADES
         print(f"{grid.source}\n{grid.target}\n")
-        print(alignment_table(grid, width=shutil.get_terminal_size((100, 24)).columns, shades=shades))
+        print_table(grid)
     else:
         note("".join(f"written: {path}\n" for path in (svg, html) if path is not None).rstrip())
+
+
+def print_table(grid: "AlignmentGrid") -> None:
+    """Print an alignment as wide as the terminal, in shades that it can show."""
+    from headway.insight.alignment_table import PLAIN_SHADES, SHADES, alignment_table
+
+    shades = SHADES if _can_print(SHADES) else PLAIN_SHADES
+    print(alignment_table(grid, width=shutil.get_terminal_size((100, 24)).columns, shades=shades))
 
 
 def _require_source(name: str) -> None:
