@@ -96,7 +96,7 @@ def _system_and_file(model: str, file: str | None, hypotheses: str | None) -> tu
     """What is scored, a model or a file of translations, and on which file."""
     if hypotheses is None:
         if file is None:
-            raise UsageError("headway evaluate needs a model and a file\nSee: headway evaluate --help")
+            raise UsageError(f"headway evaluate needs TEXT beside the model {model}\nSee: headway evaluate --help")
         return model, file
     if not Path(hypotheses).is_file():
         raise DataError(f"there is no file {hypotheses}\nGive a text file with one translation a line.")

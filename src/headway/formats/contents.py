@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from headway.errors import ConfigError, FormatError, ResourceError
-from headway.formats.folder import CONFIG, Model
+from headway.formats.folder import CONFIG
 from headway.formats.layout import Layout
+from headway.formats.layouts import Model
 from headway.formats.reading import inside, present
 from headway.formats.weights import (
     WeightFile,

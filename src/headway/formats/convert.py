@@ -25,7 +25,6 @@ from headway.formats.contents import Contents
 from headway.formats.folder import (
     CARD,
     CONFIG,
-    Model,
     check_target,
     family_of_folder,
     load,
@@ -35,6 +34,7 @@ from headway.formats.folder import (
     read_model_type,
     write_folder,
 )
+from headway.formats.layouts import Model
 from headway.formats.own_names import OWN
 from headway.formats.reading import inside, present
 from headway.models.registry import FAMILIES, family_of

@@ -7,17 +7,17 @@ import fnmatch
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from headway.errors import ConfigError, FormatError, ResourceError, StorageError
-from headway.formats import gpt2, marian, rnn_search, transformer
 from headway.formats.bundled import bundled_names, locate
 from headway.formats.card import CardFacts, short_card
 from headway.formats.layout import Layout
+from headway.formats.layouts import LAYOUTS, Model, layout_of
 from headway.formats.reading import inside, present, read_json
 from headway.formats.safetensors_file import Writing, write_safetensors
 from headway.formats.weights import (
@@ -32,28 +32,10 @@ from headway.formats.weights import (
     stored_precision,
     writings,
 )
-from headway.models.gpt2 import GPT2
 from headway.models.registry import FAMILIES, family_of
-from headway.models.rnn_search import RNNSearch
-from headway.models.transformer import Transformer
 from headway.storage import new_folder, replace_file, require_free, require_space, sweep
 from headway.text.loading import UnknownTokenizer, load_from_folder
 from headway.text.tokenizer import Tokenizer
-
-LAYOUTS: dict[str, Layout] = {
-    layout.model_type: layout for layout in (gpt2.LAYOUT, marian.LAYOUT, transformer.LAYOUT, rnn_search.LAYOUT)
-}
-"""The layouts there are, by the `model_type` of config.json."""
-
-_WRITTEN: dict[str, Callable[[Any], Layout]] = {
-    "gpt2": lambda config: gpt2.LAYOUT,
-    "transformer": transformer.layout_for,
-    "rnnsearch": lambda config: rnn_search.LAYOUT,
-}
-"""The layout that a family's model of certain settings is written in."""
-
-Model = GPT2 | Transformer | RNNSearch
-"""What a folder can hold: one class a family."""
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
@@ -144,7 +126,7 @@ def write_folder(
     target_tokenizer: Tokenizer | None = None,
 ) -> None:
     """Write a model folder's files into an empty folder."""
-    layout = _layout_of(model)
+    layout = layout_of(model)
     config = model.config
     _check_tokenizer(tokenizer, _source_vocabulary(config))
     _check_tokenizer(target_tokenizer, config.vocabulary)
@@ -177,7 +159,7 @@ def replace_weights(folder: str | Path, model: Model) -> None:
     Raises StorageError where writing fails, and FormatError where a weight is not finite; the old weights then stay.
     """
     folder = Path(folder)
-    contents = writings(model, _layout_of(model).tensors(model.config))
+    contents = writings(model, layout_of(model).tensors(model.config))
     require_space(folder, _bytes(contents))
     replace_file(folder / SINGLE, lambda partial: write_safetensors(partial, contents))
     if present(folder, INDEX):  # the parts that the single file replaces, which come second when both are there
@@ -323,10 +305,6 @@ def _check_size(n_parameters: int, weights: Weights) -> None:
             f"{CONFIG} describes {n_parameters:,} parameters, but the weight files have {weights.size:,} bytes\n"
             "Get both from the same model, complete."
         )
-
-
-def _layout_of(model: Model) -> Layout:
-    return _WRITTEN[family_of(model).name](model.config)
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headway.errors import FormatError
-from headway.formats.folder import LAYOUTS, Model
 from headway.formats.layout import TensorName
+from headway.formats.layouts import LAYOUTS, Model
 from headway.formats.reading import inside, present, read_json
 from headway.formats.safetensors_file import SafetensorsFile, Writing, check_finite, write_safetensors
 from headway.formats.torch_file import TorchFile

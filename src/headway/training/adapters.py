@@ -11,7 +11,8 @@ from torch import nn
 
 from headway.errors import ConfigError
 from headway.formats import peft
-from headway.formats.folder import Model, replace_weights
+from headway.formats.folder import replace_weights
+from headway.formats.layouts import Model
 from headway.nn.low_rank import LowRankLinear
 from headway.storage import new_folder
 from headway.training.recipe import AdapterSettings, Recipe

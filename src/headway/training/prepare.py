@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from headway.errors import ConfigError, FormatError
-from headway.formats.folder import LONGEST_SOURCE, Model, family_of_folder, load, load_target_tokenizer, write_folder
+from headway.formats.folder import LONGEST_SOURCE, family_of_folder, load, load_target_tokenizer, write_folder
+from headway.formats.layouts import Model
 from headway.models.registry import family, family_of
 from headway.settings import to_dict, unknown_setting
 from headway.storage import new_folder
