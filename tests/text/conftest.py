@@ -7,6 +7,9 @@ from vocabularies import PROSE, of_merges, reference, shuffled
 from headway.text.byte_level import ByteLevelTokenizer
 from headway.text.byte_level_training import train_byte_level
 from headway.text.loading import load
+from headway.text.tokenizer import Tokenizer
+from headway.text.word_level import WordTokenizer
+from headway.text.word_level_training import train_words
 
 KINDS = ("shipped", "trained", "shuffled ids", "unusual merges")
 
@@ -34,6 +37,19 @@ def tokenizers_by_kind(gpt2: ByteLevelTokenizer) -> dict[str, ByteLevelTokenizer
         "shuffled ids": ByteLevelTokenizer(shuffled(trained.vocabulary, seed=7)),
         "unusual merges": ByteLevelTokenizer(of_merges(pairs)),
     }
+
+
+@pytest.fixture(scope="session")
+def words() -> WordTokenizer:
+    return train_words([PROSE, 'He said: "No." (Yes, 1,000 times!)'], 43)
+
+
+@pytest.fixture(params=[*KINDS, "words"])
+def any_tokenizer(
+    request: pytest.FixtureRequest, tokenizers_by_kind: dict[str, ByteLevelTokenizer], words: WordTokenizer
+) -> Tokenizer:
+    """Of every kind, also those that do not give every text back."""
+    return words if request.param == "words" else tokenizers_by_kind[request.param]
 
 
 @pytest.fixture(params=KINDS)

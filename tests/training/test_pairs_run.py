@@ -109,6 +109,14 @@ def test_vocabularies_of_their_own_are_learnt_and_kept_beside_each_other(recipe,
     assert (model.config.source_vocabulary, model.config.vocabulary) == (source.size, target.size)
 
 
+def test_words_are_learnt_instead_of_pieces_where_asked(recipe, tmp_path):
+    train(recipe("rnnsearch", "tokenizer.kind=words", "tokenizer.separate=true", "tokenizer.vocabulary=8"))
+    _, source = load(tmp_path / "model")
+    target = load_target_tokenizer(tmp_path / "model")
+    assert source.unknown is not None and source.encode("zebra") == [source.unknown]
+    assert target is not None and target.unknown is not None
+
+
 def test_a_run_from_a_translator_keeps_its_vocabulary_and_sizes(recipe, tmp_path):
     train(recipe("rnnsearch"))
     tuned = recipe_from(tmp_path / "pairs.tsv", tmp_path / "tuned", start=tmp_path / "model", budget={"steps": 2})

@@ -50,11 +50,11 @@ class ByteLevelTokenizer(Tokenizer):
         Of allowed ones that begin at the same place the longest counts. Raises UsageError for a name that is no
         special token.
         """
-        text = _without_surrogates(text)
+        text = without_surrogates(text)
         if not allowed_special:
             return self._prompt_encoder.encode(text)
         ids: list[int] = []
-        for place, part in enumerate(self._special_pattern(allowed_special).split(text)):
+        for place, part in enumerate(special_pattern(self.special_tokens, allowed_special).split(text)):
             if place % 2:
                 ids.append(self.special_tokens[part])
             elif part:
@@ -68,7 +68,7 @@ class ByteLevelTokenizer(Tokenizer):
         encoder = self._corpus_encoder
         if isinstance(encoder, CorpusEncoder):
             return [encoder.encode(utf8(text)) for text in texts]
-        return [numpy.array(encoder.encode(_without_surrogates(text)), dtype=numpy.int32) for text in texts]
+        return [numpy.array(encoder.encode(without_surrogates(text)), dtype=numpy.int32) for text in texts]
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """The ids of any bytes. Valid UTF-8 is encoded as text; each byte that is not becomes its own token."""
@@ -117,22 +117,27 @@ class ByteLevelTokenizer(Tokenizer):
         prompt = self._prompt_encoder
         return prompt if isinstance(prompt, ListEncoder) else corpus_encoder(self.vocabulary, prompt)
 
-    def _special_pattern(self, allowed: Collection[str] | Literal["all"]) -> re.Pattern[str]:
-        names = self.special_tokens.keys() if allowed == "all" else {allowed} if isinstance(allowed, str) else allowed
-        unknown = [name for name in names if name not in self.special_tokens]
-        if unknown:
-            raise UsageError(
-                f"{unknown[0]!a} is not a special token of this tokenizer;"
-                f" it has {', '.join(ascii(name) for name in self.special_tokens) or 'none'}"
-            )
-        if not names:
-            return re.compile("((?!))")
-        return re.compile(f"({'|'.join(re.escape(name) for name in sorted(names, key=len, reverse=True))})")
-
     def _token(self, id: int) -> bytes:
         if 0 <= id < len(self.vocabulary.tokens):
             return self.vocabulary.tokens[id]
         raise UsageError(f"ids of this tokenizer are 0..{self.size - 1}, but got {id}")
+
+
+def special_pattern(special_tokens: Collection[str], allowed: Collection[str] | Literal["all"]) -> re.Pattern[str]:
+    """A pattern whose `split` puts the allowed special tokens at odd places, the longest where several begin.
+
+    Raises UsageError for a name that is no special token.
+    """
+    names = special_tokens if allowed == "all" else {allowed} if isinstance(allowed, str) else allowed
+    unknown = [name for name in names if name not in special_tokens]
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]!a} is not a special token of this tokenizer;"
+            f" it has {', '.join(ascii(name) for name in special_tokens) or 'none'}"
+        )
+    if not names:
+        return re.compile("((?!))")
+    return re.compile(f"({'|'.join(re.escape(name) for name in sorted(names, key=len, reverse=True))})")
 
 
 def utf8(text: str) -> bytes:
@@ -140,10 +145,11 @@ def utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return _without_surrogates(text).encode()
+        return without_surrogates(text).encode()
 
 
-def _without_surrogates(text: str) -> str:
+def without_surrogates(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates as U+FFFD."""
     try:
         text.encode()
         return text

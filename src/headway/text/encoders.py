@@ -51,7 +51,7 @@ class PromptEncoder:
         assert vocabulary.proper
         self._ids = _ids_of_ranks(vocabulary)
         ranks = {token: rank for rank, token in enumerate(vocabulary.ranked)}
-        self.library = _guarded(
+        self.library = guarded(
             lambda: tiktoken.Encoding("byte-level", pat_str=_FAST_PATTERN, mergeable_ranks=ranks, special_tokens={})
         )
 
@@ -65,7 +65,7 @@ class PromptEncoder:
         return ranks if self._ids is None else [self._ids[rank] for rank in ranks]
 
     def _encode(self, text: str) -> list[int]:
-        return _guarded(lambda: self.library.encode_ordinary(text))
+        return guarded(lambda: self.library.encode_ordinary(text))
 
 
 class CorpusEncoder:
@@ -96,13 +96,13 @@ class CorpusEncoder:
             if self._encoded > _BYTES_BETWEEN_RENEWALS:
                 self._tokenizer, self._encoded = self._build(), 0
             self._encoded += len(data)
-            ranks: numpy.ndarray = _guarded(lambda: self._tokenizer.encode(data)).view(numpy.int32)
+            ranks: numpy.ndarray = guarded(lambda: self._tokenizer.encode(data)).view(numpy.int32)
         return ranks if self._ids is None else self._ids[ranks]
 
     def _build(self) -> Any:
         import gigatoken
 
-        return _guarded(lambda: gigatoken.Tokenizer.from_json(self._table))
+        return guarded(lambda: gigatoken.Tokenizer.from_json(self._table))
 
 
 class ListEncoder:
@@ -114,12 +114,12 @@ class ListEncoder:
         # Special tokens are left out: without a merge that forms them no text becomes them.
         vocab = {to_text(token): number for token, number in vocabulary.ids.items()}
         merges = [(to_text(left), to_text(right)) for left, right in vocabulary.merges]
-        self.library = _guarded(lambda: Tokenizer(models.BPE(vocab, merges)))
+        self.library = guarded(lambda: Tokenizer(models.BPE(vocab, merges)))
         self.library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def encode(self, text: str) -> list[int]:
         """The ids of the text."""
-        ids: list[int] = _guarded(lambda: self.library.encode(text, add_special_tokens=False).ids)
+        ids: list[int] = guarded(lambda: self.library.encode(text, add_special_tokens=False).ids)
         return ids
 
 
@@ -141,7 +141,7 @@ def split(data: bytes) -> Iterable[bytes]:
         from tokenizers import pre_tokenizers
 
         level = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        return [to_bytes(piece) for piece, _ in _guarded(lambda: level.pre_tokenize_str(data.decode()))]
+        return [to_bytes(piece) for piece, _ in guarded(lambda: level.pre_tokenize_str(data.decode()))]
     import gigatoken
 
     pieces: Iterable[bytes] = gigatoken.pretokenizer(data)
@@ -177,7 +177,7 @@ def _cut_long_space(text: str) -> Sequence[str]:
     return [text[start:end] for start, end in zip(borders, [*borders[1:], len(text)], strict=True)]
 
 
-def _guarded(call: Callable[[], T]) -> T:
+def guarded(call: Callable[[], T]) -> T:
     """Call a library written in Rust; its panic, which is no Exception in Python, becomes an error of ours."""
     try:
         return call()

@@ -14,6 +14,8 @@ from headway.text.tokenizer import Tokenizer
 from headway.text.tokenizer_json import UnknownTokenizer as UnknownTokenizer
 from headway.text.tokenizer_json import assemble, read_table
 from headway.text.vocabulary import ByteVocabulary
+from headway.text.word_level import WordTokenizer
+from headway.text.word_level_json import read_words
 
 T = TypeVar("T")
 
@@ -55,7 +57,7 @@ def load_from_folder(folder: Path) -> Tokenizer | None:
     Raises UnknownTokenizer for a kind we do not have, FormatError for damaged files; both name the file.
     """
     if (folder / "tokenizer.json").is_file():
-        return ByteLevelTokenizer(_from_tokenizer_json(folder))
+        return _from_tokenizer_json(folder)
     for vocab, merges in _PAIRS:
         if (folder / vocab).is_file() and (folder / merges).is_file():
             return ByteLevelTokenizer(_from_pair(folder, vocab, merges))
@@ -68,10 +70,14 @@ def load_from_folder(folder: Path) -> Tokenizer | None:
     return None
 
 
-def _from_tokenizer_json(folder: Path) -> ByteVocabulary:
+def _from_tokenizer_json(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     table, config = _read_json(path), _config(folder)
-    return _naming(path, lambda: read_table(table, _text(config.get("eos_token"))))
+    end_of_text = _text(config.get("eos_token"))
+    model = table.get("model") if isinstance(table, dict) else None
+    if isinstance(model, dict) and model.get("type") == "WordLevel":
+        return WordTokenizer(_naming(path, lambda: read_words(table, end_of_text)))
+    return ByteLevelTokenizer(_naming(path, lambda: read_table(table, end_of_text)))
 
 
 def _from_pair(folder: Path, vocab_name: str, merges_name: str) -> ByteVocabulary:

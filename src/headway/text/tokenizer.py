@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Tokenizer(ABC):
-    """Text to ids and back, exactly; special tokens only where the caller allows them."""
+    """Text to ids and back; special tokens only where the caller allows them.
+
+    Without an `unknown` id every text and every byte comes back exactly. With one, words outside the vocabulary are
+    lost in it and blanks come back by rule; what cannot then be kept is refused, never done by halves.
+    """
 
     @staticmethod
     def load(name_or_folder: str | Path) -> "Tokenizer":
@@ -42,6 +46,11 @@ class Tokenizer(ABC):
     def end_of_text(self) -> int | None:
         """The id that ends a document and stands between documents, or None."""
 
+    @property
+    def unknown(self) -> int | None:
+        """The id that stands for every word outside the vocabulary, or None where every text can be said."""
+        return None
+
     @abstractmethod
     def encode(self, text: str, *, allowed_special: Collection[str] | Literal["all"] = ()) -> list[int]:
         """The ids of the text. Special tokens are plain text unless named in `allowed_special`."""
@@ -52,7 +61,10 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode_bytes(self, data: bytes) -> list[int]:
-        """The ids of any bytes, valid UTF-8 or not; `decode_bytes` gives the same bytes back."""
+        """The ids of any bytes, valid UTF-8 or not; `decode_bytes` gives the same bytes back.
+
+        Raises UsageError where it would not, which only tokenizers with an `unknown` id do.
+        """
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> str:
@@ -61,6 +73,13 @@ class Tokenizer(ABC):
     @abstractmethod
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of the ids, exactly. Raises UsageError for an id outside 0..size-1."""
+
+    def decode_each(self, ids: Iterable[int]) -> list[bytes]:
+        """What each id adds to the text, as bytes; joined they are `decode_bytes` of all ids.
+
+        Words come with the blank before them, if there is one, as tokens of bytes often do.
+        """
+        return [self.decode_bytes((id,)) for id in ids]
 
     @abstractmethod
     def stream(self) -> "StreamDecoder":

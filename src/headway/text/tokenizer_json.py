@@ -46,13 +46,17 @@ def read_table(table: Any, end_of_text: str | None) -> ByteVocabulary:
         if model.get(key) not in neutral:
             raise UnknownTokenizer(f"the tokenizer's model sets {key} to {model[key]!a}, which is not supported")
     if table.get("normalizer") is not None:
-        raise UnknownTokenizer(f"the tokenizer normalizes text ({_kind(table['normalizer'])}), which is not supported")
-    _check_split(table.get("pre_tokenizer"))
-    if table.get("post_processor") is not None and _kind(table["post_processor"]) != "ByteLevel":
         raise UnknownTokenizer(
-            f"the tokenizer adds tokens around texts ({_kind(table['post_processor'])}), which is not supported"
+            f"the tokenizer normalizes text ({kind_of(table['normalizer'])}), which is not supported"
         )
-    return assemble(model.get("vocab"), _merges(model.get("merges")), _added(table.get("added_tokens")), end_of_text)
+    _check_split(table.get("pre_tokenizer"))
+    if table.get("post_processor") is not None and kind_of(table["post_processor"]) != "ByteLevel":
+        raise UnknownTokenizer(
+            f"the tokenizer adds tokens around texts ({kind_of(table['post_processor'])}), which is not supported"
+        )
+    return assemble(
+        model.get("vocab"), _merges(model.get("merges")), added_tokens(table.get("added_tokens")), end_of_text
+    )
 
 
 def assemble(
@@ -65,7 +69,7 @@ def assemble(
     """
     if not isinstance(vocab, dict):
         raise FormatError("the vocabulary must be a table of tokens and ids")
-    names = _by_id({**vocab, **added}, [*vocab.items(), *added.items()])
+    names = by_id({**vocab, **added}, [*vocab.items(), *added.items()])
     special = dict(added)
     if END_OF_TEXT in vocab:
         special.setdefault(END_OF_TEXT, vocab[END_OF_TEXT])
@@ -85,7 +89,7 @@ def assemble(
     )
 
 
-def _by_id(table: Mapping[str, Any], entries: Sequence[tuple[str, Any]]) -> list[str]:
+def by_id(table: Mapping[str, Any], entries: Sequence[tuple[str, Any]]) -> list[str]:
     """The texts at their ids. An id may come twice only with the same text."""
     names: list[str | None] = [None] * len(table)
     for text, number in entries:
@@ -131,10 +135,7 @@ def write_folder(vocabulary: ByteVocabulary, folder: Path, model_max_length: int
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            dict.fromkeys((*_ADDED_FLAGS, "normalized"), False) | {"id": number, "content": name, "special": True}
-            for name, number in vocabulary.special_tokens.items()
-        ],
+        "added_tokens": listed(vocabulary.special_tokens),
         "normalizer": None,
         "pre_tokenizer": level,
         "post_processor": level,
@@ -157,11 +158,20 @@ def write_folder(vocabulary: ByteVocabulary, folder: Path, model_max_length: int
         **dict.fromkeys(named, vocabulary.end_of_text),
         **({} if model_max_length is None else {"model_max_length": model_max_length}),
     }
-    _write(folder / "tokenizer.json", table)
-    _write(folder / "tokenizer_config.json", config)
+    write_json(folder / "tokenizer.json", table)
+    write_json(folder / "tokenizer_config.json", config)
 
 
-def _write(path: Path, table: Mapping[str, Any]) -> None:
+def listed(special_tokens: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The special tokens as tokenizer.json lists them."""
+    return [
+        dict.fromkeys((*_ADDED_FLAGS, "normalized"), False) | {"id": number, "content": name, "special": True}
+        for name, number in special_tokens.items()
+    ]
+
+
+def write_json(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a table, the same bytes each time. Raises StorageError."""
     try:
         path.write_text(json.dumps(table, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
@@ -172,15 +182,19 @@ def _write(path: Path, table: Mapping[str, Any]) -> None:
 
 def _check_split(table: Any) -> None:
     """Accept ByteLevel with its own pattern, or GPT-2's pattern spelled out before a plain ByteLevel."""
-    if _kind(table) == "Sequence" and isinstance(table.get("pretokenizers"), list) and len(table["pretokenizers"]) == 2:
+    if (
+        kind_of(table) == "Sequence"
+        and isinstance(table.get("pretokenizers"), list)
+        and len(table["pretokenizers"]) == 2
+    ):
         cut, level = table["pretokenizers"]
-        plain = _kind(level) == "ByteLevel" and level.get("use_regex") is False
-        same = _kind(cut) == "Split" and cut.get("pattern") == {"Regex": SPLIT_PATTERN}
+        plain = kind_of(level) == "ByteLevel" and level.get("use_regex") is False
+        same = kind_of(cut) == "Split" and cut.get("pattern") == {"Regex": SPLIT_PATTERN}
         if plain and same and cut.get("behavior") == "Isolated" and not cut.get("invert"):
             return _check_prefix(level)
-    if _kind(table) == "ByteLevel" and table.get("use_regex", True) is True:
+    if kind_of(table) == "ByteLevel" and table.get("use_regex", True) is True:
         return _check_prefix(table)
-    raise UnknownTokenizer(f"the tokenizer splits text its own way ({_kind(table)}); only GPT-2's split is supported")
+    raise UnknownTokenizer(f"the tokenizer splits text its own way ({kind_of(table)}); only GPT-2's split is supported")
 
 
 def _check_prefix(level: Mapping[str, Any]) -> None:
@@ -190,7 +204,8 @@ def _check_prefix(level: Mapping[str, Any]) -> None:
         )
 
 
-def _kind(table: Any) -> str:
+def kind_of(table: Any) -> str:
+    """The type that a part of tokenizer.json names, for comparisons and messages."""
     kind = table.get("type") if isinstance(table, dict) else table
     return kind if isinstance(kind, str) else f"{kind!a:.40}"
 
@@ -207,9 +222,10 @@ def _merges(listed: Any) -> list[tuple[str, str]]:
     return merges
 
 
-def _added(listed: Any) -> dict[str, Any]:
+def added_tokens(found: Any) -> dict[str, Any]:
+    """The added tokens by text, their ids as yet unchecked. Raises UnknownTokenizer for one that changes other ids."""
     added: dict[str, Any] = {}
-    for item in [] if listed is None else listed if isinstance(listed, list) else [listed]:
+    for item in [] if found is None else found if isinstance(found, list) else [found]:
         name = item.get("content") if isinstance(item, dict) else None
         if not isinstance(name, str) or not name:
             raise FormatError(f"each added token must be a table with its text as content, but one is {item!a:.80}")

@@ -19,6 +19,7 @@ from headway.decoding.rows import Rows
 from headway.errors import DataError, FormatError
 from headway.text.byte_level_training import train_byte_level
 from headway.text.tokenizer import Tokenizer
+from headway.text.word_level_training import train_words
 from headway.training.defaults import TextFacts
 from headway.training.material import Tokenizers
 from headway.training.pair_defaults import fill_in_pairs, fitting_pair_vocabulary, longest_side
@@ -149,14 +150,15 @@ class PairMaterial:
         n_bytes = self._pairs.bytes
         size = settings.vocabulary or fitting_pair_vocabulary(self._recipe, n_bytes)
         some = list(itertools.islice(pairs, _VOCABULARY_PAIRS))
+        learn = train_words if settings.kind == "words" else train_byte_level
         if not settings.separate:
-            tokenizer = train_byte_level(_both_sides(some), size)
+            tokenizer = learn(_both_sides(some), size)
             reporter.note(
                 f"a vocabulary of {tokenizer.size:,} for both sides was learnt from {n_bytes:,} bytes of text"
             )
             return Tokenizers(source=tokenizer)
-        source = train_byte_level((pair.source for pair in some), size)
-        target = train_byte_level((pair.target for pair in some), size)
+        source = learn((pair.source for pair in some), size)
+        target = learn((pair.target for pair in some), size)
         reporter.note(f"vocabularies of {source.size:,} and {target.size:,} were learnt from {n_bytes:,} bytes of text")
         return Tokenizers(source=source, target=target)
 

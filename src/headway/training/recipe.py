@@ -57,12 +57,14 @@ class TokenizerSettings:
 
     folder: a model folder or a shipped name ("gpt2") whose tokenizer is taken; None: one is trained on the text.
     vocabulary: how many ids the trained one has at most; None: by the size of the text. separate: pairs get a
-    vocabulary for each side instead of one for both.
+    vocabulary for each side instead of one for both. kind: "bytes", pieces that can say any text; for pairs also
+    "words", the most frequent words, all others unknown, as the first neural translators had them.
     """
 
     folder: str | None = None
     vocabulary: int | None = None
     separate: bool = False
+    kind: Literal["bytes", "words"] = "bytes"
 
 
 @dataclass(frozen=True, kw_only=True)

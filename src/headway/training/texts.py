@@ -12,7 +12,7 @@ from headway.corpus.readers import Document
 from headway.corpus.shards import ShardSettings, TokenShards, write_shards
 from headway.decoding.choice import Choice
 from headway.decoding.rows import Rows
-from headway.errors import DataError
+from headway.errors import ConfigError, DataError
 from headway.text.byte_level_training import train_byte_level
 from headway.text.tokenizer import Tokenizer
 from headway.training.defaults import TextFacts, fill_in, fitting_vocabulary
@@ -89,6 +89,8 @@ class TextMaterial:
 
     def _learn(self, documents: Documents, reporter: Reporter) -> Tokenizer:
         recipe = self._recipe
+        if recipe.tokenizer.kind != "bytes":
+            raise ConfigError("a model that writes has to say any text: leave out tokenizer.kind, which is for pairs")
         n_bytes = corpus_bytes(recipe.data.path, text_field=recipe.data.text_field)
         size = recipe.tokenizer.vocabulary or fitting_vocabulary(recipe, n_bytes)
         tokenizer = train_byte_level(spread(documents, n_bytes, _VOCABULARY_BYTES), size)
