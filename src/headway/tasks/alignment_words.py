@@ -38,9 +38,9 @@ def token_texts(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, list[Spa
     reader = codecs.getincrementaldecoder("utf-8")("replace")
     text = ""
     spans: list[Span] = []
-    for token in ids:
+    for part in tokenizer.decode_each(ids):
         first = last = None
-        for byte in tokenizer.decode_bytes([token]):
+        for byte in part:
             shown = reader.decode(bytes([byte]))
             text += shown
             # A byte belongs to the character it completed, or to the one that is yet to come.
@@ -113,19 +113,15 @@ def best_links(by_word: "numpy.ndarray", *, threshold: float | None = None, mutu
 def copied_over(tokenizer: Tokenizer, ids: Sequence[int], unknown: int, alignment: "Alignment") -> str:
     """The text of target ids in which every unknown word is the source word that it read most (Jean et al. 2015)."""
     source_words = words_of(alignment.source_text)
-    text, start = "", 0
+    mark = next(name for name, token in tokenizer.special_tokens.items() if token == unknown).encode()
+    parts = tokenizer.decode_each(ids)
     for at, token in enumerate(ids):
-        if token != unknown:
-            continue
-        before = tokenizer.decode(ids[start:at])
         row = alignment.weights[at][:-1]
-        best = max(range(len(row)), key=lambda place: row[place]) if row else None
-        word = "" if best is None else _word_at(alignment.source_text, source_words, alignment.source_spans[best])
-        text += before + ("" if not text + before or (text + before)[-1].isspace() else " ") + word
-        start = at + 1
-    rest = tokenizer.decode(ids[start:])
-    glued = not rest or rest[0].isspace() or not rest[0].isalnum()
-    return text + rest if glued else f"{text} {rest}"
+        if token == unknown and row:
+            best = max(range(len(row)), key=lambda place: row[place])
+            word = _word_at(alignment.source_text, source_words, alignment.source_spans[best])
+            parts[at] = parts[at].replace(mark, word.encode())
+    return b"".join(parts).decode("utf-8", "replace")
 
 
 def _word_at(text: str, words: Sequence[Span], token: Span) -> str:
