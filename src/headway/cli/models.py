@@ -51,7 +51,7 @@ def _describe(folder: Path) -> BundledModel:
     config = json_format.loads((folder / "config.json").read_text(encoding="utf-8"))
     return BundledModel(
         name=folder.name,
-        family=config.get("model_type", "unknown"),
+        family=config.get("model_type", "unknown").removeprefix("headway-"),
         parameters=_parameters(folder),
         size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         card=_first_prose(folder / "README.md"),
