@@ -1,6 +1,5 @@
 """One reader of pairs a kind of file: each gives the pairs of a file one after another, in bounded memory."""
 
-import csv
 import itertools
 import json
 import logging
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from headway.corpus.pair_memory import read_translation_memory
-from headway.corpus.text_file import shown, text_lines, unreadable
-from headway.errors import DataError, DependencyError
+from headway.corpus.table_files import parquet_rows, separated_rows
+from headway.corpus.text_file import shown, text_lines
+from headway.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_FIELD = 1 << 24  # characters of a .csv field; the csv module's own limit is 131072
-_PARQUET_ROWS = 4096
 _NESTED = "translation"  # a field that holds both languages, {"en": ..., "fr": ...}, as many published sets have it
 _WAY_OUT = "Name the two: --set data.source_field=NAME --set data.target_field=NAME"
 
@@ -115,24 +113,13 @@ def read_json_lines(path: Path, fields: PairFields) -> Iterator[Pair]:
 
 def read_commas(path: Path, fields: PairFields) -> Iterator[Pair]:
     """A pair a row of a .csv with a header: the two columns named, "source" and "target", or the only two."""
-    rows = csv.reader(text_lines(path), strict=True)
-    header = _next_row(rows, path)
+    header, rows = separated_rows(path)
     if header is None:
         return
     names = _two_names(header, fields, shown(path))
     source, target = header.index(names[0]), header.index(names[1])
-    while True:
-        place = f"{shown(path)}:{rows.line_num + 1}"
-        row = _next_row(rows, path)
-        if row is None:
-            return
-        if row and len(row) != len(header):
-            raise DataError(
-                f"each row must have the {len(header)} fields of the header, but {place} has {len(row)}\n"
-                'Put fields that hold a comma or a line break in double quotes ("), or mend that row.'
-            )
-        if row:
-            yield Pair(row[source], row[target], place)
+    for place, row in rows:
+        yield Pair(row[source], row[target], place)
 
 
 def read_parquet(path: Path, fields: PairFields) -> Iterator[Pair]:
@@ -140,27 +127,13 @@ def read_parquet(path: Path, fields: PairFields) -> Iterator[Pair]:
 
     Raises DependencyError where pyarrow is not installed.
     """
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise DependencyError(
-            f"reading {shown(path)} needs the package pyarrow: pip install 'headway[data]'"
-        ) from error
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            nested = _NESTED in names and (fields.source is None or fields.source not in names)
-            columns = [_NESTED] if nested else list(_two_names(names, fields, shown(path)))
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=columns):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield _from_object(row, fields, f"{shown(path)}:row {number}")
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{shown(path)} is not sound Parquet: {error}\nFetch it again, or leave it out.") from error
-    except OSError as error:
-        raise DataError(unreadable(path, error)) from error
+
+    def chosen(names: Sequence[str]) -> list[str]:
+        nested = _NESTED in names and (fields.source is None or fields.source not in names)
+        return [_NESTED] if nested else list(_two_names(names, fields, shown(path)))
+
+    for place, row in parquet_rows(path, chosen):
+        yield _from_object(row, fields, place)
 
 
 def read_memory(path: Path, fields: PairFields) -> Iterator[Pair]:
@@ -256,17 +229,3 @@ def _text(value: object, place: str, name: str) -> str:
             "Mend that line or take it out."
         ) from None
     return value.replace("\r\n", "\n")
-
-
-def _next_row(rows: Any, path: Path) -> list[str] | None:
-    limit = csv.field_size_limit(_LONGEST_FIELD)  # the module has one limit for all readers: it is put back
-    try:
-        row: list[str] | None = next(rows, None)
-        return row
-    except csv.Error as error:
-        raise DataError(
-            f"{shown(path)} cannot be read up to line {rows.line_num}: {error}\n"
-            f'Mend the quotes (") there; a field may have {_LONGEST_FIELD} characters.'
-        ) from None
-    finally:
-        csv.field_size_limit(limit)

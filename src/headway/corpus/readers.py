@@ -1,22 +1,16 @@
 """One reader a kind of file: each gives the documents of a file one after another, in bounded memory."""
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from headway.corpus.text_file import shown, text_chunks, text_lines, unreadable
-from headway.errors import DataError, DependencyError
-
-if TYPE_CHECKING:
-    import _csv
+from headway.corpus.table_files import parquet_rows, separated_rows
+from headway.corpus.text_file import shown, text_chunks, text_lines
+from headway.errors import DataError
 
 _PIECE = 1 << 22  # characters; a longer plain text comes in pieces
-_LONGEST_FIELD = 1 << 24  # characters of a .csv field; the csv module's own limit is 131072
-_PARQUET_ROWS = 1024
 # A piece ends before a blank that follows a non-blank: no tokenizer of ours joins the two, so ids do not change.
 _BREAK = re.compile(r"(?<=\S)[ \n]")
 _BREAK_REACH = 1 << 16
@@ -69,24 +63,13 @@ def read_json_lines(path: Path, text_field: str | None) -> Iterator[Document]:
 def read_table(path: Path, text_field: str | None) -> Iterator[Document]:
     """A document a row of a .csv or .tsv with a header: column `text_field`, or "text", or the only one."""
     tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
-    rows = csv.reader(text_lines(path), delimiter="\t" if tabs else ",", strict=True)
-    header = _next_row(rows, path)
+    header, rows = separated_rows(path, "\t" if tabs else ",")
     if header is None:
         return
     _check_separator(header, path)
     column = header.index(_column(header, text_field, shown(path)))
-    while True:
-        source = f"{shown(path)}:{rows.line_num + 1}"
-        row = _next_row(rows, path)
-        if row is None:
-            return
-        if row and len(row) != len(header):
-            raise DataError(
-                f"each row must have the {len(header)} fields of the header, but {source} has {len(row)}\n"
-                'Put fields that hold the separator or a line break in double quotes ("), or mend that row.'
-            )
-        if row:
-            yield Document(row[column], source)
+    for source, row in rows:
+        yield Document(row[column], source)
 
 
 def read_parquet(path: Path, text_field: str | None) -> Iterator[Document]:
@@ -94,39 +77,9 @@ def read_parquet(path: Path, text_field: str | None) -> Iterator[Document]:
 
     Raises DependencyError where pyarrow is not installed.
     """
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise DependencyError(
-            f"reading {shown(path)} needs the package pyarrow: pip install 'headway[data]'"
-        ) from error
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            column = _column(file.schema_arrow.names, text_field, shown(path))
-            for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=[column]):
-                for value in batch.column(0).to_pylist():
-                    number += 1
-                    source = f"{shown(path)}:row {number}"
-                    yield Document(_text(value, source, f"column {column!r}"), source)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{shown(path)} is not sound Parquet: {error}\nFetch it again, or leave it out.") from error
-    except OSError as error:
-        raise DataError(unreadable(path, error)) from error
-
-
-def _next_row(rows: "_csv.Reader", path: Path) -> list[str] | None:
-    limit = csv.field_size_limit(_LONGEST_FIELD)  # the module has one limit for all readers: it is put back
-    try:
-        return next(rows, None)
-    except csv.Error as error:
-        raise DataError(
-            f"{shown(path)} cannot be read up to line {rows.line_num}: {error}\n"
-            f'Mend the quotes (") there; a field may have {_LONGEST_FIELD} characters.'
-        ) from None
-    finally:
-        csv.field_size_limit(limit)
+    for source, row in parquet_rows(path, lambda names: [_column(names, text_field, shown(path))]):
+        ((column, value),) = row.items()
+        yield Document(_text(value, source, f"column {column!r}"), source)
 
 
 def _check_separator(header: list[str], path: Path) -> None:
