@@ -33,7 +33,7 @@ SHORTEST, LONGEST = 5, 40
 TRAINED = ((5, 9), (10, 14), (15, 19), (20, 24), (25, 29), (30, 34), (35, 40))
 BUCKETS = (*TRAINED, (41, 45), (46, 50), (51, 60))  # words of the source; the last three are longer than any trained on
 PARAMETERS, VOCABULARY = 700_000, 340  # of each model; ids that the words come to, about
-RATES = {"rnn-fixed": 2e-3, "rnnsearch": 2e-3, "transformer": 1e-3}
+RATES = {"rnn-fixed": 6e-3, "rnnsearch": 6e-3, "transformer": 6e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def recipe_of(given: argparse.Namespace, task: str, family: str, folder: Path) -
         "data.clean=false",  # copies are the task
         "tokenizer.vocabulary=400",
         f"train.learning_rate={RATES.get(family, 1e-3)}",
-        "train.optimizer=adamw",
+        "train.optimizer=muon",
         f"train.batch_tokens={given.batch_tokens}",
         "train.label_smoothing=0.0",
         "train.warm_up=0.05",

@@ -121,7 +121,7 @@ def test_two_text_files_are_pairs(command: Callable, given: dict[str, Path]) -> 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("{translator}",), 2, "needs a model and a file"),
+        (("{translator}",), 2, "needs TEXT beside the model"),
         (("{translator}", "{test}", "--stride", "3"), 2, "--stride is of models that write"),
         (("{tiny}", "{test}", "--by-length"), 2, "--by-length is of models that translate"),
         (("{tiny}", "{test}", "--single-reference"), 2, "--single-reference is of models that translate"),

@@ -170,9 +170,9 @@ def test_the_published_sizes_are_written_in_marians_layout() -> None:
 
 @pytest.mark.parametrize("wrong", [{"n_layers": 3}, {"foreign": {}}, {"norm": "both"}, {"width": 21}, {"context": "x"}])
 def test_our_own_layout_refuses_what_it_does_not_know(wrong: dict[str, Any]) -> None:
-    table = {**own.write_config(PRESETS["small"]), **wrong}
+    table = {**own.LAYOUT.write_config(PRESETS["small"]), **wrong}
     with pytest.raises(FormatError, match=next(iter(wrong))):
-        own.read_config(table)
+        own.LAYOUT.read_config(table)
 
 
 @pytest.mark.parametrize(
