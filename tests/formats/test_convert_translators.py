@@ -1,4 +1,4 @@
-"""Encoder-decoders out and in: checked by transformers where it knows the layout, by headway alone where it does not."""
+"""Encoder-decoders out and in: checked by transformers where it knows the layout, else by headway alone."""
 
 import pytest
 import torch
