@@ -41,9 +41,11 @@ class RunRecord:
     facts: TextFacts
 
 
-def material_of(recipe: Recipe) -> Material:
-    """What the recipe's family learns from."""
-    name = recipe.model.get("family") or (family_of_folder(recipe.start) if recipe.start is not None else DEFAULT)
+def material_of(recipe: Recipe, begun: str | None = None) -> Material:
+    """What the recipe's family learns from; `begun`: the family of a run that it goes on with."""
+    name = recipe.model.get("family") or begun
+    if name is None:
+        name = DEFAULT if recipe.start is None else family_of_folder(recipe.start)
     return PairMaterial(recipe) if family(name).reads_source else TextMaterial(recipe)
 
 

@@ -132,7 +132,7 @@ def _check_same_run(recipe: Recipe, training: Path) -> None:
         record = from_dict(RunRecord, json.loads((training / RUN).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise FormatError(f"{training / RUN} is damaged: {error}; train into another folder") from error
-    material = material_of(recipe)
+    material = material_of(recipe, saved.model["family"])
     if material.fingerprint() != record.data_fingerprint:
         raise TrainingError(
             f"{training.parent} holds a run on other text than {recipe.data.path} holds now;\n"
