@@ -32,7 +32,7 @@ def refusal(path: Path, target_path: Path | None = None, source: str | None = No
         ("a.tsv", "a\tb\n".encode("utf-16"), "UTF-16"),
         ("a.tsv", b"a\tb\0\n", "NUL"),
         ("a.tsv.gz", b"a\tb\n", "a.tsv.gz is damaged"),
-        ("a.tsv.gz", gzip.compress(b"a\tb\n" * 99)[:-9], "damaged or cut short"),
+        ("a.tsv.gz", gzip.compress(b"a\tb\n" * 99, mtime=0)[:-9], "damaged or cut short"),
         ("a.jsonl", b'{"source": "a"}\n', "a.jsonl:1 has no field 'target'; it has 'source'"),
         ("a.jsonl", b'{"source": "a", "target": 3}\n', "a.jsonl:1 'target' is int: 3"),
         ("a.jsonl", b'{"a": "x", "b": "y", "c": "z"}\n', "no field 'source'"),
