@@ -1,6 +1,6 @@
 """Copy and reverse: what the fixed vector loses with length, and whether attention finds the (anti-)diagonal.
 
-`python benchmarks/copy_reverse.py [--minutes 15] [--tasks copy,reverse] [--families rnn-fixed,rnnsearch,transformer]`
+`python benchmarks/copy_reverse.py [--minutes 5] [--tasks copy,reverse] [--families rnn-fixed,rnnsearch,transformer]`
 trains each family on each task (sentences of 5 to 40 words out of 40, drawn anew) through the same recipe, with equal
 parameters, batches and order, for so many minutes or steps each; then translates sentences of every length greedily.
 
@@ -221,11 +221,11 @@ def draw(outcomes: Sequence[Outcome], task: str) -> str:
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=15.0, help="wall time of each training run")
+    parser.add_argument("--minutes", type=float, default=5.0, help="wall time of each training run")
     parser.add_argument("--steps", type=int, help="steps of each training run instead")
     parser.add_argument("--tasks", default="copy,reverse")
     parser.add_argument("--families", default="rnn-fixed,rnnsearch,transformer")
-    parser.add_argument("--pairs", type=int, default=200_000)
+    parser.add_argument("--pairs", type=int, default=60_000)
     parser.add_argument("--batch-tokens", type=int, default=1024)
     parser.add_argument("--sentences", type=int, default=100, help="measured in each bucket of lengths")
     parser.add_argument("--seed", type=int, default=0)

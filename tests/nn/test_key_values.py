@@ -48,7 +48,8 @@ def test_rows_are_moved_inside_their_memory_until_half_of_it_is_no_longer_used()
     state, _ = step(KeyValueState.empty(SHAPE, rows=7, capacity=None), [1, 2, 3, 1, 2, 3, 1], 0.0)
     extension = state.extend(torch.ones(7, dtype=torch.int64), 1)
     marks = torch.arange(7.0)[:, None, None, None].expand(7, 3, 1, 5)
-    places = [extension.write(layer, marks, -marks)[0].untyped_storage().data_ptr() for layer in range(SHAPE.n_layers)]
+    # Held, so that no later memory can come to lie in the same place.
+    first = [extension.write(layer, marks, -marks)[0].untyped_storage() for layer in range(SHAPE.n_layers)]
     state, rows, held = extension.finish(), list(range(7)), [2, 3, 4, 2, 3, 4, 2]
     for kept, inside in (
         ([6, 5, 5, 0, 1, 1, 2], True),
@@ -60,9 +61,9 @@ def test_rows_are_moved_inside_their_memory_until_half_of_it_is_no_longer_used()
         assert state.lengths.tolist() == [held[row] for row in rows]
         extension = state.extend(torch.zeros(len(kept), dtype=torch.int64), 1)
         nothing = torch.zeros(len(kept), 3, 1, 5)
-        for layer, place in enumerate(places):
+        for layer, storage in enumerate(first):
             keys, values = extension.write(layer, nothing, nothing)
-            assert (keys.untyped_storage().data_ptr() == place) == inside
+            assert (keys.untyped_storage().data_ptr() == storage.data_ptr()) == inside
             for at, row in enumerate(rows):
                 assert keys[at, 2, : held[row], 4].tolist() == [*range(held[row] - 1), row]
                 assert values[at, 2, held[row] - 1, 4] == -row
