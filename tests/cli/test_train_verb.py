@@ -81,7 +81,9 @@ def test_printer_shows_what_matters_on_stderr(capsys: pytest.CaptureFixture[str]
             seconds_left=3_725.0,
         )
     )
-    printer.evaluation(Evaluation(step=7, validation_loss=2.25, validation_bits_per_byte=1.125, best=True, seconds=1.0))
+    measured = {"step": 7, "validation_loss": 2.25, "best": True, "seconds": 1.0}
+    printer.evaluation(Evaluation(**measured, validation_bits_per_byte=1.125, scores={}))
+    printer.evaluation(Evaluation(**measured, validation_bits_per_byte=None, scores={"masked_accuracy": 0.25}))
     printer.sample("two\nlines")
     out, err = capsys.readouterr()
     assert out == ""
@@ -89,5 +91,6 @@ def test_printer_shows_what_matters_on_stderr(capsys: pytest.CaptureFixture[str]
         "chosen",
         " 25%  step 7  loss 2.500  1.250 bits/byte  12.3k tokens/s  2.5 GB  1:02:05 left",
         "      step 7  validation loss 2.250  1.125 bits/byte, the best so far",
+        "      step 7  validation loss 2.250  masked accuracy 0.250, the best so far",
         "      writes: two lines",
     ]

@@ -87,11 +87,11 @@ def test_a_frozen_matrix_gets_no_gradient_and_the_hidden_states_the_same_one():
 
 
 @pytest.mark.parametrize("rows", [5, 100])
-def test_smoothing_and_a_constant_bias_equal_those_of_all_logits_at_once(rows, monkeypatch):
+def test_smoothing_and_a_bias_equal_those_of_all_logits_at_once(rows, monkeypatch):
     monkeypatch.setattr(cross_entropy, "_FEWEST_ROWS", 1)
     monkeypatch.setitem(cross_entropy._CHUNK, "cpu", 13 * rows)
     hidden, weight, targets = example(dtype=torch.float32)
-    bias = torch.randn(13)
+    bias = torch.randn(13, requires_grad=True)
     asked = {"ignored": IGNORED, "smoothing": 0.1, "bias": bias}
     loss = linear_cross_entropy(hidden, weight, targets, **asked)
     expected_loss = functional.cross_entropy(
@@ -100,6 +100,9 @@ def test_smoothing_and_a_constant_bias_equal_those_of_all_logits_at_once(rows, m
     torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-5)
     with torch.no_grad():
         torch.testing.assert_close(linear_cross_entropy(hidden, weight, targets, **asked), loss.detach())
-    found = torch.autograd.grad(loss, (hidden, weight))
-    for mine, theirs in zip(found, torch.autograd.grad(expected_loss, (hidden, weight)), strict=True):
+    constant = linear_cross_entropy(hidden, weight, targets, **{**asked, "bias": bias.detach()})
+    (to_hidden,) = torch.autograd.grad(constant, (hidden,))
+    found = torch.autograd.grad(loss, (hidden, weight, bias))
+    torch.testing.assert_close(to_hidden, found[0])
+    for mine, theirs in zip(found, torch.autograd.grad(expected_loss, (hidden, weight, bias)), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)

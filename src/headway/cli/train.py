@@ -4,14 +4,17 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from headway.cli.output import bytes_text, count_text, note, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from headway.training.report import Evaluation, Progress
+    from headway.training.run import TrainResult
 
 
 @Parameter(name="*")
@@ -32,7 +35,14 @@ class Run:
 
     family: Annotated[
         str | None,
-        Parameter(help="gpt2 (the default) learns from text; transformer, rnnsearch and rnn-fixed from pairs."),
+        Parameter(
+            help="gpt2 (the default), laplace, bert, fnet and hartley learn from text; transformer, rnnsearch and "
+            "rnn-fixed from pairs."
+        ),
+    ] = None
+    task: Annotated[
+        Literal["classify", "tag", "answer", "embed"] | None,
+        Parameter(help="What to fine-tune a reader to, with labelled data in DATA; see docs/fine-tune.md."),
     ] = None
     target: Annotated[
         Path | None, Parameter(help="Pairs in two files: the targets, line by line; DATA then holds the sources.")
@@ -54,7 +64,7 @@ class Run:
 
 def train(
     data: Annotated[
-        str | None, Parameter(help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx.")
+        str | None, Parameter(help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx; labelled: .tsv .csv .jsonl .conll .json.")
     ] = None,
     /,
     *,
@@ -63,13 +73,14 @@ def train(
     run: Run | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Train a model on your text or pairs, or fine-tune one with --from; the same command resumes a stopped run.
+    """Train a model on your text, pairs or labelled data, or fine-tune one with --from; the same command resumes a stopped run.
 
     Example: headway train my-texts/ -o my-model --minutes 10
 
     Example: headway train pairs.tsv -o my-translator --family transformer --minutes 30
+
+    Example: headway train reviews.tsv --from reader --task classify -o my-judge
     """
-    from headway.models.registry import family
     from headway.settings import to_dict
     from headway.training.recipe import recipe_from
     from headway.training.run import train as train_recipe
@@ -77,6 +88,7 @@ def train(
     budget, run = budget or Budget(), run or Run()
     named = {
         "model.family": run.family,
+        "task": run.task,
         "data.target_path": run.target,
         "train.seed": run.seed,
         "adapter.rank": run.lora,
@@ -96,16 +108,38 @@ def train(
         return
     if result.already_finished:
         note("This run is finished already; a larger budget needs another folder, or --from this one.")
-    if result.validation_bits_per_byte is not None:
+    if result.validation_loss is not None:
+        found = _measured(result.validation_loss, result.validation_bits_per_byte, result.scores)
         note(
-            f"Done after {result.steps:,} steps and {_clock(result.seconds)}: "
-            f"{result.validation_bits_per_byte:.3f} bits/byte on the validation text, at step {result.best_step}."
+            f"Done after {result.steps:,} steps and {_clock(result.seconds)}: {found} on the validation data, "
+            f"at step {result.best_step}."
         )
-    if family(result.family).reads_source:
-        note(f'Next: headway translate {result.folder} "A sentence."')
-    else:
-        note(f'Next: headway write {result.folder} "A beginning"')
+    note(f"Next: headway {_next_command(result)}")
     print(result.folder)
+
+
+def _next_command(result: "TrainResult") -> str:
+    """What to do with the model."""
+    from headway.models.registry import family
+
+    folder = result.folder
+    if result.task is not None:
+        return {
+            "classify": f'classify {folder} --text "A text."',
+            "tag": f'tag {folder} "A sentence."',
+            "answer": f'answer {folder} --context page.txt "A question?"',
+            "embed": f"embed {folder} file.txt",
+        }[result.task]
+    kind = family(result.family)
+    if kind.reads_source:
+        return f'translate {folder} "A sentence."'
+    return f'write {folder} "A beginning"' if kind.decoder else f'fill {folder} "A [MASK] to guess."'
+
+
+def _measured(loss: float, bits_per_byte: float | None, scores: "Mapping[str, float]") -> str:
+    """Bits per byte, or else the loss, and what else was measured."""
+    first = f"loss {loss:.3f}" if bits_per_byte is None else f"{bits_per_byte:.3f} bits/byte"
+    return ", ".join([first, *(f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items())])
 
 
 class Printer:
@@ -121,9 +155,10 @@ class Printer:
 
     def progress(self, progress: "Progress") -> None:
         """The progress line: loss, bits per byte, speed, memory, time left."""
+        bits = "" if progress.bits_per_byte is None else f"{progress.bits_per_byte:.3f} bits/byte  "
         text = (
             f"{progress.share:4.0%}  step {progress.step}  loss {progress.loss:.3f}  "
-            f"{progress.bits_per_byte:.3f} bits/byte  {count_text(progress.tokens_per_second)} tokens/s  "
+            f"{bits}{count_text(progress.tokens_per_second)} tokens/s  "
             f"{bytes_text(progress.memory)}  {_clock(progress.seconds_left)} left"
         )
         if self._renews:
@@ -136,9 +171,12 @@ class Printer:
     def evaluation(self, evaluation: "Evaluation") -> None:
         """What the validation text says."""
         kept = ", the best so far" if evaluation.best else ""
+        more = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in evaluation.scores.items()]
+        if evaluation.validation_bits_per_byte is not None:
+            more.insert(0, f"{evaluation.validation_bits_per_byte:.3f} bits/byte")
         self._line(
-            f"      step {evaluation.step}  validation loss {evaluation.validation_loss:.3f}  "
-            f"{evaluation.validation_bits_per_byte:.3f} bits/byte{kept}"
+            f"      step {evaluation.step}  validation loss {evaluation.validation_loss:.3f}"
+            f"{'  ' if more else ''}{'  '.join(more)}{kept}"
         )
 
     def sample(self, text: str) -> None:

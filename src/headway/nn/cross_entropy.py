@@ -27,14 +27,15 @@ def linear_cross_entropy(
     """The cross-entropy of softmax(hidden weight^T + bias), summed over the targets not `ignored`, in float32.
 
     hidden (N, D), weight (V, D), targets (N,) int64, bias (V,) -> (). The products run in autocast's precision where it
-    is on. Differentiable once, in hidden and weight; the bias is a constant. smoothing: so much of a target's
-    probability is spread evenly over the vocabulary (Szegedy et al. 2016, section 7).
+    is on. Differentiable once, in hidden, weight and bias. smoothing: so much of a target's probability is spread
+    evenly over the vocabulary (Szegedy et al. 2016, section 7).
     """
     if torch.is_autocast_enabled(hidden.device.type):
         precision = torch.get_autocast_dtype(hidden.device.type)
     else:
         precision = torch.promote_types(hidden.dtype, weight.dtype)
-    wanted = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    learning = hidden.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    wanted = torch.is_grad_enabled() and learning
     with torch.autocast(hidden.device.type, enabled=False):
         if wanted:
             loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
@@ -90,7 +91,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = hidden.new_zeros((), dtype=torch.float32)
         matrix = weight.to(precision)
         to_hidden = torch.empty(hidden.shape, dtype=precision, device=hidden.device)
-        learns = ctx.needs_input_grad[1]
+        learns, bias_learns = ctx.needs_input_grad[1], ctx.needs_input_grad[2]
+        to_bias = torch.zeros(weight.shape[0] if bias_learns else 0, dtype=torch.float32, device=weight.device)
         to_weight = torch.zeros(weight.shape if learns else 0, dtype=torch.float32, device=weight.device)
         size = _rows_at_once(weight)
         for begin in range(0, len(hidden), size):
@@ -107,6 +109,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 slope -= smoothing / slope.shape[1]
             if not bool(counted.all()):
                 slope *= counted[:, None]
+            if bias_learns:
+                to_bias += slope.sum(dim=0)
             slope = slope.to(precision)
             torch.mm(slope, matrix, out=to_hidden[begin : begin + size])
             if not learns:
@@ -115,14 +119,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 to_weight.addmm_(slope.T, rows)
             else:
                 to_weight += slope.T @ rows
-        ctx.save_for_backward(to_hidden, to_weight)
-        ctx.kinds = hidden.dtype, weight.dtype
+        ctx.save_for_backward(to_hidden, to_weight, to_bias)
+        ctx.kinds = hidden.dtype, weight.dtype, None if bias is None else bias.dtype
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, None, None, None, None, None]:
-        to_hidden, to_weight = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        to_hidden, to_weight, to_bias = ctx.saved_tensors
         (slope,) = gradients
-        hidden_kind, weight_kind = ctx.kinds
+        hidden_kind, weight_kind, bias_kind = ctx.kinds
         matrix_gradient = (to_weight * slope).to(weight_kind) if ctx.needs_input_grad[1] else None
-        return (to_hidden * slope).to(hidden_kind), matrix_gradient, None, None, None, None, None
+        bias_gradient = (to_bias * slope).to(bias_kind) if ctx.needs_input_grad[2] else None
+        return (to_hidden * slope).to(hidden_kind), matrix_gradient, bias_gradient, None, None, None, None

@@ -8,7 +8,8 @@ import json
 import logging
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,7 +30,7 @@ class RunState:
     """Everything a run is, beside weights and optimiser: the data order and the dropout follow from the step alone.
 
     seconds: of work, over all resumes; prepared: those of them before the first step. evaluations: done so far. best:
-    the lowest validation loss, at best_step; stale: evaluations since then. losses, norms: those of the latest steps,
+    the lowest validation loss, at best_step, where best_scores were measured; stale: evaluations since then. losses, norms: those of the latest steps,
     which the guard against spikes compares with. finished: the budget is spent or the run stopped early.
     """
 
@@ -39,6 +40,7 @@ class RunState:
     evaluations: int = 0
     best: float | None = None
     best_bits_per_byte: float | None = None
+    best_scores: Mapping[str, float] = field(default_factory=dict)
     best_step: int | None = None
     stale: int = 0
     losses: tuple[float, ...] = ()

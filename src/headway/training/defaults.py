@@ -74,7 +74,8 @@ class TextFacts:
     """What the choices rest on: the training text in tokens, and its vocabulary.
 
     Of pairs: tokens and vocabulary of the targets, those of the sources beside them (source_vocabulary is None where
-    one vocabulary serves both), how many pairs there are, and the tokens of the longest side.
+    one vocabulary serves both), how many pairs there are, and the tokens of the longest side. Of labelled data: the
+    labels, whether a text may have several, and how many examples there are.
     """
 
     training_tokens: int
@@ -83,6 +84,9 @@ class TextFacts:
     source_vocabulary: int | None = None
     pairs: int = 0
     longest: int = 0
+    labels: tuple[str, ...] = ()
+    multi_label: bool = False
+    examples: int = 0
 
 
 def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -> tuple[Recipe, list[str]]:

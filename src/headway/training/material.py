@@ -57,6 +57,17 @@ class Material(Protocol):
         """What to do well on the shards in `folder`, for a recipe with every choice made."""
         ...
 
+    def describe(self, recipe: Recipe, facts: TextFacts, folder: Path) -> None:
+        """Write into the new model folder what only the material knows of the model, such as its labels."""
+        ...
+
+    def finish(self, recipe: Recipe, folder: Path, data: Path, model: nn.Module) -> None:
+        """After the last step, with the best weights in place; a run cut short here does it again.
+
+        folder: the model folder. data: the shards. model: with the weights of the folder, in evaluation mode.
+        """
+        ...
+
     def sampler(self, recipe: Recipe, folder: Path, tokenizers: Tokenizers) -> Callable[[nn.Module], str | None]:
         """Writes a sample with a model; None where none is wanted."""
         ...

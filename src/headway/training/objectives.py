@@ -4,7 +4,7 @@ Losses are sums with counts; the trainer divides by the count of the whole step,
 parts of 8 give the same gradient.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
@@ -67,8 +67,12 @@ class Objective(Protocol):
         """The validation text, the same at every call."""
         ...
 
-    def bits_per_byte(self, loss: float, *, training: bool) -> float:
-        """What a mean loss in nats per token means in bits per byte of the text it was measured on."""
+    def bits_per_byte(self, loss: float, *, training: bool) -> float | None:
+        """What a mean loss in nats per token means in bits per byte of its text; None where it means nothing."""
+        ...
+
+    def scores(self, model: nn.Module) -> Mapping[str, float]:
+        """What else the validation data says of a model in evaluation mode, by name; shares are in 0..1."""
         ...
 
 
@@ -128,6 +132,10 @@ class CausalLanguageModelling:
         """Nats per token times tokens per byte of that split, in bits."""
         stream = self._training if training else self._validation
         return loss / 0.6931471805599453 * stream.tokens / stream.bytes
+
+    def scores(self, model: nn.Module) -> Mapping[str, float]:
+        """Nothing: the loss says it all."""
+        return {}
 
 
 def _part(inputs: Tensor, targets: Tensor) -> Windows:

@@ -3,7 +3,7 @@
 Sutskever et al. 2014, equation 1; label smoothing as in Vaswani et al. 2017, section 5.4.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy
@@ -98,6 +98,10 @@ class SequenceToSequence:
         """Nats per token times tokens per byte of that split's targets, in bits."""
         split = self._training if training else self._validation
         return loss / 0.6931471805599453 * _predicted(split) / split.target_bytes
+
+    def scores(self, model: nn.Module) -> Mapping[str, float]:
+        """Nothing: translations are scored after training."""
+        return {}
 
 
 def _predicted(split: PairSplit) -> int:

@@ -116,6 +116,12 @@ class PairMaterial:
             smoothing=settings.label_smoothing,
         )
 
+    def describe(self, recipe: Recipe, facts: TextFacts, folder: Path) -> None:
+        """Nothing: what a translator's folder holds says all."""
+
+    def finish(self, recipe: Recipe, folder: Path, data: Path, model: nn.Module) -> None:
+        """Nothing is left to do."""
+
     def sampler(self, recipe: Recipe, folder: Path, tokenizers: Tokenizers) -> Callable[[nn.Module], str | None]:
         """Translates some validation sources; None where no sample is wanted."""
         if recipe.train.sample_tokens == 0:

@@ -43,10 +43,28 @@ class RunRecord:
 
 def material_of(recipe: Recipe, begun: str | None = None) -> Material:
     """What the recipe's family learns from; `begun`: the family of a run that it goes on with."""
-    name = recipe.model.get("family") or begun
-    if name is None:
-        name = DEFAULT if recipe.start is None else family_of_folder(recipe.start)
-    return PairMaterial(recipe) if family(name).reads_source else TextMaterial(recipe)
+    name = begun or _family_name(recipe)
+    of = family(name)
+    if recipe.task is not None:
+        if not of.encoder or of.reads_source:
+            raise ConfigError(f"{name} does not learn to {recipe.task}: start from a reader, or say --family bert")
+        from headway.training.reading import ReadingMaterial
+
+        return ReadingMaterial(recipe)
+    if of.reads_source:
+        return PairMaterial(recipe)
+    if of.decoder:
+        return TextMaterial(recipe)
+    from headway.training.masked import MaskedMaterial
+
+    return MaskedMaterial(recipe)
+
+
+def _family_name(recipe: Recipe) -> str:
+    """The family a recipe names, or that of the model it starts from."""
+    if recipe.model.get("family") is not None:
+        return str(recipe.model["family"])
+    return DEFAULT if recipe.start is None else family_of_folder(recipe.start)
 
 
 def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -> None:
@@ -72,7 +90,7 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
         complete, reasons = material.fill_in(recipe, facts, table)
         for reason in reasons:
             reporter.note(reason)
-        model = _first_weights(complete, start_model)
+        model = _first_weights(complete, start_model, facts, reporter)
         assert complete.train.device is not None
         model.to(complete.train.device)
         write_folder(
@@ -84,6 +102,7 @@ def prepare(recipe: Recipe, output: Path, reporter: Reporter, *, began: float) -
             generation=_generation(facts),
             target_tokenizer=tokenizers.target,
         )
+        material.describe(complete, facts, folder)
         optimizer = _learners(model, complete, folder, reporter)
         (training / RECIPE).write_text(to_toml(complete), encoding="utf-8")
         record = RunRecord(data_fingerprint=print_of_data, facts=facts)
@@ -99,7 +118,7 @@ def _generation(facts: TextFacts) -> dict[str, object] | None:
 
 def _check_names(recipe: Recipe) -> None:
     """Raises ConfigError for an unknown setting of the model, before any text is read; values are checked with it."""
-    known = [f"model.{field.name}" for field in dataclasses.fields(family(recipe.model.get("family", DEFAULT)).config)]
+    known = [f"model.{field.name}" for field in dataclasses.fields(family(_family_name(recipe)).config)]
     for name in recipe.model:
         if name != "family" and f"model.{name}" not in known:
             raise ConfigError(unknown_setting(f"model.{name}", known))
@@ -122,19 +141,42 @@ def _start(recipe: Recipe, reporter: Reporter) -> tuple[Model | None, Tokenizers
     return None, None
 
 
-def _first_weights(recipe: Recipe, start: Model | None) -> Model:
-    """A fresh model from the seed, or the start model with the recipe's dropout."""
+def _first_weights(recipe: Recipe, start: Model | None, facts: TextFacts, reporter: Reporter) -> Model:
+    """A fresh model from the seed, or the start model's weights with the recipe's dropout and head.
+
+    What the head has beside the start model's weights is drawn from the seed, and said.
+    """
     config = model_config(recipe.model)
-    if start is not None:
-        config = dataclasses.replace(config, foreign=start.config.foreign)
+    foreign = {} if start is None else dict(start.config.foreign)
+    config = dataclasses.replace(config, foreign={**foreign, **_label_names(facts)})
     torch.manual_seed(recipe.train.seed)
     model = family(recipe.model["family"]).model(config)
     assert isinstance(model, Model)
-    if start is not None:
-        with torch.no_grad():
-            for fresh, trained in zip(model.parameters(), start.parameters(), strict=True):
-                fresh.copy_(trained)
+    if start is None:
+        return model
+    trained = dict(start.named_parameters())
+    drawn = []
+    with torch.no_grad():
+        for name, fresh in model.named_parameters():
+            if name in trained and trained[name].shape == fresh.shape:
+                fresh.copy_(trained[name])
+            else:
+                drawn.append(f"{name} {tuple(fresh.shape)}")
+    if drawn:
+        reporter.note(f"begins with random weights: {', '.join(drawn)}; all others are {recipe.start}'s")
     return model
+
+
+def _label_names(facts: TextFacts) -> dict[str, object]:
+    """How the ecosystem's config.json names labels."""
+    if not facts.labels:
+        return {}
+    kind = "multi" if facts.multi_label else "single"
+    return {
+        "id2label": {str(number): label for number, label in enumerate(facts.labels)},
+        "label2id": {label: number for number, label in enumerate(facts.labels)},
+        "problem_type": f"{kind}_label_classification",
+    }
 
 
 def _learners(model: Model, recipe: Recipe, folder: Path, reporter: Reporter) -> Optimizers:
@@ -171,8 +213,11 @@ def card(recipe: Recipe, state: RunState | None) -> str:
     if state is None:
         lines.append("- In training: the weights are the best so far on the validation text.")
     elif state.best is not None:
+        found = [f"loss {state.best:.4f} nats", *(f"{name} {value:.4f}" for name, value in state.best_scores.items())]
+        if state.best_bits_per_byte is not None:
+            found.insert(0, f"{state.best_bits_per_byte:.4f} bits per byte")
         lines.append(
-            f"- After {state.step:,} steps: {state.best_bits_per_byte:.4f} bits per byte on the validation text "
-            f"(loss {state.best:.4f} nats per token), the weights of step {state.best_step:,}."
+            f"- After {state.step:,} steps: {', '.join(found)} on the validation data, the weights of step "
+            f"{state.best_step:,}."
         )
     return "\n".join(lines) + "\n"

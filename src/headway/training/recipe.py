@@ -28,7 +28,8 @@ class DataSettings:
     column of .jsonl, .csv and .parquet that holds the text; None: "text" or the only one. Pairs: target_path and
     validation_target are second files that hold the targets line by line; source_field and target_field name the fields
     or languages of a pair; clean: leave out what is hardly a pair (docs/pairs.md); longest: the most tokens a side may
-    have, None: what the model's context holds.
+    have, None: what the model's context holds. Labelled texts: label_field and other_field, the field of a second text;
+    multi_label: a text may have several labels or none; stride: tokens that windows of a long context have in common.
     """
 
     path: str
@@ -41,10 +42,16 @@ class DataSettings:
     target_field: str | None = None
     clean: bool = True
     longest: int | None = None
+    label_field: str | None = None
+    other_field: str | None = None
+    multi_label: bool = False
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         if self.longest is not None and self.longest < 1:
             raise ConfigError(f"data.longest must be at least 1, but got {self.longest}")
+        if self.stride is not None and self.stride < 1:
+            raise ConfigError(f"data.stride must be at least 1, but got {self.stride}")
         if self.validation_target is not None and self.validation is None:
             raise ConfigError("data.validation_target holds the targets of data.validation, which is missing")
         if not 0.0 < self.validation_share <= 0.5:
@@ -58,13 +65,16 @@ class TokenizerSettings:
     folder: a model folder or a shipped name ("gpt2") whose tokenizer is taken; None: one is trained on the text.
     vocabulary: how many ids the trained one has at most; None: by the size of the text. separate: pairs get a
     vocabulary for each side instead of one for both. kind: "bytes", pieces that can say any text; for pairs also
-    "words", the most frequent words, all others unknown, as the first neural translators had them.
+    "words", the most frequent words, all others unknown, as the first neural translators had them; for readers
+    "wordpiece", BERT's pieces of words, of small letters without accents where `lowercase`. None: wordpiece for
+    readers, bytes for all others.
     """
 
     folder: str | None = None
     vocabulary: int | None = None
     separate: bool = False
-    kind: Literal["bytes", "words"] = "bytes"
+    kind: Literal["bytes", "words", "wordpiece"] | None = None
+    lowercase: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +89,11 @@ class TrainSettings:
     decay), which holds the rate until the last cool_down of the budget; "inverse-sqrt", which falls with the square
     root of the budget spent; or "constant". warm_up: the share of the budget in which the rate rises. epsilon: what
     keeps the optimiser's divisions finite. label_smoothing: so much of a target's probability is spread over the
-    vocabulary. average: the weights kept at the end are the mean of so many last evaluations' weights, where that
+    vocabulary. mask_share: so much of a text is hidden from a reader that is to guess it; whole_words: words are
+    hidden whole; next_sentence: it also learns whether a row's second half is its own. class_weights: "balanced" lets
+    each label count alike, however rare; calibrate: fit one temperature to the validation data, so that probabilities
+    can be believed; similarity_scale: what the cosines of embeddings are multiplied by in their loss.
+    average: the weights kept at the end are the mean of so many last evaluations' weights, where that
     measures better; 0: never. clip: the largest gradient norm. spike_deviations: a step whose loss or gradient norm
     is so many standard deviations above its recent mean updates nothing; 0: every step counts. patience: stop after
     so many evaluations without a better one; 0: never. layer_decay: the rate of each layer is so much of the one
@@ -108,6 +122,12 @@ class TrainSettings:
     beta2: float = 0.95
     epsilon: float = 1e-8
     label_smoothing: float | None = None
+    mask_share: float | None = None
+    whole_words: bool = False
+    next_sentence: bool = False
+    class_weights: Literal["none", "balanced"] = "none"
+    calibrate: bool = True
+    similarity_scale: float = 20.0
     average: int = 0
     clip: float = 1.0
     spike_deviations: float = 6.0
@@ -153,12 +173,14 @@ class TrainSettings:
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"train.{name} must be in {low}..{high}, but got {getattr(self, name)}")
-        for name in ("learning_rate", "clip", "epsilon"):
+        for name in ("learning_rate", "clip", "epsilon", "similarity_scale"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < 1e6:
                 raise ConfigError(f"train.{name} must be above 0, but got {value}")
         if self.label_smoothing is not None and not 0.0 <= self.label_smoothing < 1.0:
             raise ConfigError(f"train.label_smoothing must be in 0..1 (1 excluded), but got {self.label_smoothing}")
+        if self.mask_share is not None and not 0.0 < self.mask_share < 1.0:
+            raise ConfigError(f"train.mask_share must be above 0 and below 1, but got {self.mask_share}")
         for name in ("seed", "sample_tokens", "patience", "average"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**63:
@@ -222,12 +244,14 @@ class Recipe:
     A family's variant by name ("rnn-fixed") becomes the family and the settings it stands for.
 
     start: a model folder or bundled name whose weights and tokenizer the run begins with; None: from nothing.
+    task: what a reader is fine-tuned to do with labelled data; None: it, like any other model, learns from plain text.
     adapter: train low-rank adapters on the start model instead of its weights. output: the model folder the run writes.
     """
 
     data: DataSettings
     output: str
     start: str | None = None
+    task: Literal["classify", "tag", "answer", "embed"] | None = None
     tokenizer: TokenizerSettings = TokenizerSettings()
     model: Mapping[str, Any] = field(default_factory=dict)
     adapter: AdapterSettings | None = None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,12 +10,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands after `step`: loss in nats per token, rates per second, memory in bytes."""
+    """Where a run stands after `step`: loss in nats per token, rates per second, memory in bytes.
+
+    bits_per_byte is None where the loss is not of a text's every token.
+    """
 
     step: int
     share: float
     loss: float
-    bits_per_byte: float
+    bits_per_byte: float | None
     learning_rate: float
     gradient_norm: float
     tokens: int
@@ -26,13 +30,17 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The validation text measured after `step`; `best`: lower than ever before, so these weights were kept."""
+    """The validation data measured after `step`; `best`: lower than ever before, so these weights were kept.
+
+    scores: what else was measured, by name.
+    """
 
     step: int
     validation_loss: float
-    validation_bits_per_byte: float
+    validation_bits_per_byte: float | None
     best: bool
     seconds: float
+    scores: Mapping[str, float]
 
 
 class Reporter(Protocol):

@@ -8,15 +8,17 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from headway.errors import ConfigError, FormatError, StorageError, TrainingError
-from headway.formats.folder import CARD, load_target_tokenizer
+from headway.formats.folder import CARD, load, load_target_tokenizer
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
 from headway.storage import only_writer, replace_file, sweep
@@ -45,15 +47,17 @@ class TrainResult:
     """What a run came to.
 
     seconds: of work over all resumes. validation_loss (nats per token) and validation_bits_per_byte: of the weights
-    kept, those of best_step. resumed_from: the step it went on from. already_finished: there was nothing to do.
+    kept, those of best_step; scores: what else was measured of them, by name. resumed_from: the step it went on from. already_finished: there was nothing to do.
     """
 
     folder: str
     family: str
+    task: str | None
     steps: int
     seconds: float
     validation_loss: float | None
     validation_bits_per_byte: float | None
+    scores: Mapping[str, float]
     best_step: int | None
     resumed_from: int | None
     already_finished: bool
@@ -94,14 +98,17 @@ def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
                     "with; take another folder and more --minutes"
                 )
         if (training / DATA).exists():  # not yet, or not wholly, by a run that was killed after its last step
+            _finish(complete)
             _tidy(complete, state)
     return TrainResult(
         folder=str(output),
         family=complete.model["family"],
+        task=complete.task,
         steps=state.step,
         seconds=state.seconds,
         validation_loss=state.best,
         validation_bits_per_byte=state.best_bits_per_byte,
+        scores=state.best_scores,
         best_step=state.best_step,
         resumed_from=begun_at if resumes else None,
         already_finished=done,
@@ -189,6 +196,15 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
         sample=material.sampler(recipe, training / DATA, tokenizers),
     )
     return Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
+
+
+def _finish(recipe: Recipe) -> None:
+    """What the material does with the weights that were kept, such as calibrating them."""
+    if recipe.task is None:
+        return
+    output = Path(recipe.output)
+    model, _ = load(output, dtype=torch.float32)
+    material_of(recipe).finish(recipe, output, output / "training" / DATA, model)
 
 
 def _tidy(recipe: Recipe, state: RunState) -> None:

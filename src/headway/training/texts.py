@@ -1,6 +1,7 @@
 """Text as what a run learns from: documents, a vocabulary learnt from them, token shards, causal language modelling."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ _VOCABULARY_BYTES = 200_000_000
 class TextMaterial:
     """Documents for a decoder that reads no source."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, learn: Callable[[Iterable[str], int], Tokenizer] | None = None) -> None:
+        """`learn` makes a vocabulary of a size from texts; None: one of bytes, which can say any text."""
         self._recipe = recipe
+        self._learn_from = learn or partial(_learn_bytes, recipe)
 
     @property
     def places(self) -> list[str]:
@@ -82,6 +85,12 @@ class TextMaterial:
             validation_tokens=settings.validation_tokens,
         )
 
+    def describe(self, recipe: Recipe, facts: TextFacts, folder: Path) -> None:
+        """Nothing: what a writer's folder holds says all."""
+
+    def finish(self, recipe: Recipe, folder: Path, data: Path, model: nn.Module) -> None:
+        """Nothing is left to do."""
+
     def sampler(self, recipe: Recipe, folder: Path, tokenizers: Tokenizers) -> Callable[[nn.Module], str | None]:
         """What the model writes from nothing; None where no sample is wanted or there is no end of text."""
         settings = recipe.train
@@ -89,14 +98,20 @@ class TextMaterial:
 
     def _learn(self, documents: Documents, reporter: Reporter) -> Tokenizer:
         recipe = self._recipe
-        if recipe.tokenizer.kind != "bytes":
-            raise ConfigError("a model that writes has to say any text: leave out tokenizer.kind, which is for pairs")
         n_bytes = corpus_bytes(recipe.data.path, text_field=recipe.data.text_field)
         size = recipe.tokenizer.vocabulary or fitting_vocabulary(recipe, n_bytes)
-        tokenizer = train_byte_level(spread(documents, n_bytes, _VOCABULARY_BYTES), size)
+        tokenizer = self._learn_from(spread(documents, n_bytes, _VOCABULARY_BYTES), size)
         learnt = f"{n_bytes:,} bytes" if n_bytes <= _VOCABULARY_BYTES else f"{_VOCABULARY_BYTES:,} of {n_bytes:,} bytes"
         reporter.note(f"a vocabulary of {tokenizer.size:,} was learnt from {learnt} of text")
         return tokenizer
+
+
+def _learn_bytes(recipe: Recipe, texts: Iterable[str], size: int) -> Tokenizer:
+    if recipe.tokenizer.kind not in (None, "bytes"):
+        raise ConfigError(
+            f"a model that writes has to say any text, which tokenizer.kind={recipe.tokenizer.kind} cannot; leave it out"
+        )
+    return train_byte_level(texts, size)
 
 
 def spread(documents: Iterable[Document], n_bytes: int, wanted: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ step), the learning rate. So a run that is killed and resumed ends bit for bit w
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -192,10 +192,13 @@ class Trainer:
         if best:
             self._outlets.keep_best(self._model)
         bits = self._objective.bits_per_byte(loss, training=False)
+        scores = self._scores(self._model)
         share = min(self._budget.progress(state.step, state.seconds), 1.0)
         state = replace(state, evaluations=int(share * self._settings.evaluations), stale=state.stale + 1)
         if best:
-            state = replace(state, best=loss, best_bits_per_byte=bits, best_step=state.step, stale=0)
+            state = replace(
+                state, best=loss, best_bits_per_byte=bits, best_scores=dict(scores), best_step=state.step, stale=0
+            )
         if self._settings.average:
             remember_weights(self._outlets.training, self._model, state.evaluations, self._settings.average)
         evaluation = Evaluation(
@@ -204,6 +207,7 @@ class Trainer:
             validation_bits_per_byte=bits,
             best=best,
             seconds=self._seconds(state),
+            scores=scores,
         )
         self._metrics.add("evaluation", evaluation)
         self._outlets.reporter.evaluation(evaluation)
@@ -224,6 +228,11 @@ class Trainer:
                 count += part.count
         return total / count
 
+    def _scores(self, model: nn.Module) -> Mapping[str, float]:
+        """What else the validation data says; the model is in evaluation mode."""
+        with torch.no_grad(), self._precision():
+            return self._objective.scores(model)
+
     def _try_mean(self, state: RunState) -> RunState:
         """Keep the mean of the last evaluations' weights where it measures better than any single one."""
         mean = averaged(self._outlets.training, self._model) if self._settings.average else None
@@ -239,7 +248,8 @@ class Trainer:
             return state
         self._outlets.keep_best(mean)
         bits = self._objective.bits_per_byte(loss, training=False)
-        return replace(state, best=loss, best_bits_per_byte=bits, best_step=state.step)
+        scores = dict(self._scores(mean))
+        return replace(state, best=loss, best_bits_per_byte=bits, best_scores=scores, best_step=state.step)
 
     def _save_if_due(self, state: RunState, request: StopRequest) -> None:
         every = self._settings.save_every
