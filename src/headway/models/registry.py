@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 
 from headway.errors import ConfigError
+from headway.models.bert import BERT
+from headway.models.bert_sizes import BERTConfig
 from headway.models.gpt2 import GPT2, GPT2Config
 from headway.models.rnn_search import RNNSearch, RNNSearchConfig
 from headway.models.transformer import Transformer, TransformerConfig
@@ -28,7 +30,8 @@ class Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "gpt2": Family(name="gpt2", config=GPT2Config, model=GPT2, decoder=True, encoder=False, reads_source=False),
+    "gpt2": Family(name="gpt2", config=GPT2Config, model=GPT2, decoder=True, encoder=True, reads_source=False),
+    "bert": Family(name="bert", config=BERTConfig, model=BERT, decoder=False, encoder=True, reads_source=False),
     "transformer": Family(
         name="transformer", config=TransformerConfig, model=Transformer, decoder=True, encoder=True, reads_source=True
     ),
@@ -37,7 +40,11 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
-VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {"rnn-fixed": ("rnnsearch", {"attention": "fixed"})}
+VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "rnn-fixed": ("rnnsearch", {"attention": "fixed"}),
+    "fnet": ("bert", {"mixer": "fourier", "embedding_projection": True, "activation": "gelu_tanh"}),
+    "hartley": ("bert", {"mixer": "hartley"}),
+}
 """Names of their own for a family with certain settings."""
 
 

@@ -44,3 +44,23 @@ class FeedForward(nn.Module):
         if self.training and self.dropout:
             bent = functional.dropout(bent, self.dropout)
         return self.contract(bent)  # type: ignore[no-any-return]
+
+
+class GatedFeedForward(nn.Module):
+    """One half of the widened vector, bent, multiplies the other half (Shazeer 2020, "GLU variants", equation 6)."""
+
+    def __init__(self, width: int, hidden: int, activation: Activation, *, dropout: float = 0.0) -> None:
+        """`dropout` falls on the product. `expand` gives the half that is bent first."""
+        super().__init__()
+        self.dropout = dropout
+        self.expand = Linear(width, 2 * hidden)
+        self.contract = Linear(hidden, width)
+        self.activate = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., D) -> (..., D)."""
+        gate, passed = self.expand(x).chunk(2, dim=-1)
+        product = self.activate(gate) * passed
+        if self.training and self.dropout:
+            product = functional.dropout(product, self.dropout)
+        return self.contract(product)  # type: ignore[no-any-return]

@@ -1,0 +1,104 @@
+"""One layer of a reader: something that mixes the tokens of a row, then the feed-forward network, over packed rows.
+
+What mixes is attention, or what stands in for it (Lee-Thorp et al. 2021, "FNet", section 3). Norms stand after each sum
+(Devlin et al. 2018) or before each sublayer (Radford et al. 2019, section 2.3).
+"""
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headway.nn.attention import Rotate, SelfAttention, attend_plainly
+from headway.nn.packing import Packing
+from headway.nn.trace import Watch
+
+
+class Mixer(Protocol):
+    """What gives each token something of the other tokens of its row."""
+
+    def __call__(
+        self, x: Tensor, packing: Packing, *, watch: Watch | None = None, rotate: Rotate | None = None
+    ) -> Tensor:
+        """x (N, D) packed -> (N, D); `watch` and `rotate` are for those with queries and keys."""
+        ...
+
+
+class PackedAttention(SelfAttention):
+    """Attention of each row to itself, in both directions, over packed rows; the parameters are `SelfAttention`'s."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, packing: Packing, *, watch: Watch | None = None, rotate: Rotate | None = None
+    ) -> Tensor:
+        """x (N, D) -> (N, D). `rotate` turns queries and keys (1, H, N, K) of the packed tokens.
+
+        The fused kernel runs for each group of equally long rows on views of one product, without a mask.
+        """
+        parts = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (N, 3, H, K)
+        if rotate is not None:
+            query_key, value = parts[:, :2], parts[:, 2:]
+            turned = rotate(query_key.flatten(1, 2).transpose(0, 1)[None])  # (1, 2 H, N, K)
+            turned = turned[0].transpose(0, 1).unflatten(1, (2, self.n_heads))
+            parts = torch.cat([turned, value], dim=1)
+        mixed, maps = [], []
+        for part in packing.split(parts):  # (rows, length, 3, H, K)
+            query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)  # (rows, H, length, K)
+            if watch is None:
+                dropout = self.dropout if self.training else 0.0
+                result = functional.scaled_dot_product_attention(
+                    query, key, value, scale=self.scale, dropout_p=dropout
+                )
+            else:
+                result, probabilities = attend_plainly(query, key, value, None, self.scale)
+                maps.append(probabilities)
+            mixed.append(result.transpose(1, 2).flatten(2))  # (rows, length, D)
+        merged = packing.merge(mixed)
+        if watch is not None:
+            if watch.trace is not None:
+                watch.trace.attention(watch.layer, packing.merge_square(maps))
+            if watch.silenced:
+                kept = torch.ones(self.n_heads, dtype=merged.dtype, device=merged.device)
+                kept[list(watch.silenced)] = 0.0
+                merged = (merged.unflatten(-1, (self.n_heads, -1)) * kept[:, None]).flatten(-2)
+        return self.output(merged)  # type: ignore[no-any-return]
+
+
+class MixingBlock(nn.Module):
+    """A mixer and a feed-forward network, each with a residual connection around it and a layer norm.
+
+    Whatever mixes is called `attention`, so that a layer's parameters have the same names in every family.
+    """
+
+    def __init__(
+        self,
+        mixer: nn.Module,
+        feed_forward: nn.Module,
+        *,
+        width: int,
+        norm: Literal["post", "pre"],
+        epsilon: float,
+        dropout: nn.Module,
+    ) -> None:
+        """mixer: a `Mixer`."""
+        super().__init__()
+        self.pre = norm == "pre"
+        self.attention = mixer
+        self.attention_norm = nn.LayerNorm(width, eps=epsilon)
+        self.feed_forward = feed_forward
+        self.feed_forward_norm = nn.LayerNorm(width, eps=epsilon)
+        self.dropout = dropout
+
+    def forward(
+        self, x: Tensor, packing: Packing, *, watch: Watch | None = None, rotate: Rotate | None = None
+    ) -> Tensor:
+        """x (N, D) packed -> (N, D)."""
+        if self.pre:
+            x = x + self._dropped(self.attention(self.attention_norm(x), packing, watch=watch, rotate=rotate))
+            return x + self._dropped(self.feed_forward(self.feed_forward_norm(x)))
+        mixed = self.attention(x, packing, watch=watch, rotate=rotate)
+        x = self.attention_norm(x + self._dropped(mixed))
+        return self.feed_forward_norm(x + self._dropped(self.feed_forward(x)))  # type: ignore[no-any-return]
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return self.dropout(x) if self.training else x
