@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from headway.models.gpt2 import GPT2, GPT2Config
+from headway.models.laplace import Laplace, LaplaceConfig
 from headway.models.rnn_search import RNNSearch, RNNSearchConfig
 from headway.models.transformer import Transformer, TransformerConfig
 
@@ -99,12 +100,19 @@ def _rnn_search(**settings: object) -> RNNSearch:
     return model
 
 
-DECODERS: dict[str, Callable[[], GPT2 | Transformer | RNNSearch]] = {
+def _laplace(**settings: object) -> Laplace:
+    sizes = {"vocabulary": VOCABULARY, "context": 23, "width": 14, "n_layers": 3, "modes": 5, "feed_forward": 19}
+    return Laplace(LaplaceConfig(**{**sizes, "initial_deviation": 0.6, **settings}))  # type: ignore[arg-type]
+
+
+DECODERS: dict[str, Callable[[], GPT2 | Laplace | Transformer | RNNSearch]] = {
     "gpt2": lambda: _gpt2(),
     "gpt2-one-head": lambda: _gpt2(n_heads=1, n_layers=1),
     "gpt2-untied": lambda: _gpt2(tied=False, activation="relu"),
     "gpt2-unscaled": lambda: _gpt2(scale_by_head_width=False, initial_deviation=0.2),
     "gpt2-scaled-by-layer": lambda: _gpt2(scale_by_layer=True, activation="silu", feed_forward=None),
+    "laplace": lambda: _laplace(),
+    "laplace-one-mode": lambda: _laplace(modes=1, n_layers=1, tied=False),
     "transformer": lambda: _transformer(),
     "transformer-pre": lambda: _transformer(norm="pre", scaled=False),
     "transformer-two-vocabularies": lambda: _transformer(
@@ -121,7 +129,7 @@ DECODERS: dict[str, Callable[[], GPT2 | Transformer | RNNSearch]] = {
     "rnnsearch-one-direction": lambda: _rnn_search(attention="fixed", bidirectional=False, shared=True),
 }
 FAMILY_OF = {name: name.partition("-")[0] for name in DECODERS}
-READING = sorted(name for name, family in FAMILY_OF.items() if family != "gpt2")
+READING = sorted(name for name, family in FAMILY_OF.items() if family not in ("gpt2", "laplace"))
 
 
 def build(name: str) -> Case:
@@ -136,6 +144,17 @@ def build(name: str) -> Case:
             reads_source=True,
             heads=((0, 0),) if reads else (),
             maps={"layers.0.cross_attention": 1} if reads else {},
+            encoder_maps={},
+            alone=False,
+            has_capacity=False,
+        )
+    if isinstance(model, Laplace):
+        return Case(
+            name=name,
+            model=model,
+            reads_source=False,
+            heads=(),
+            maps={},
             encoder_maps={},
             alone=False,
             has_capacity=False,

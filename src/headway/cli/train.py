@@ -64,7 +64,10 @@ class Run:
 
 def train(
     data: Annotated[
-        str | None, Parameter(help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx; labelled: .tsv .csv .jsonl .conll .json.")
+        str | None,
+        Parameter(
+            help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx; labelled: .tsv .csv .jsonl .conll .json."
+        ),
     ] = None,
     /,
     *,

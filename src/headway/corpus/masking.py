@@ -74,6 +74,4 @@ def masking_of(tokenizer: Tokenizer, *, share: float, whole_words: bool) -> Mask
         raise ConfigError("this tokenizer cannot tell where words begin: leave out train.whole_words")
     ordinary = numpy.ones(tokenizer.size, dtype=bool)
     ordinary[list(tokenizer.special_tokens.values())] = False
-    return Masking(
-        share=share, mask=tokenizer.mask, ordinary=ordinary, continues=continues if whole_words else None
-    )
+    return Masking(share=share, mask=tokenizer.mask, ordinary=ordinary, continues=continues if whole_words else None)

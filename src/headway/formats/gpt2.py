@@ -1,6 +1,7 @@
 """GPT-2 as Hugging Face's transformers writes it (class GPT2LMHeadModel), beside our settings and parameters.
 
-The released code keeps linear layers as (in, out); our parameters are (out, in).
+The released code keeps linear layers as (in, out); our parameters are (out, in). Which head a model has is what its
+tensors say: half a head is refused, never made up.
 """
 
 import dataclasses
@@ -12,11 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from headway.errors import ConfigError, FormatError
+from headway.formats.label_keys import LABEL_KEYS, label_count, label_keys
 from headway.formats.layout import Layout, StoredTensor, TensorName
-from headway.models.gpt2 import GPT2Config
+from headway.models.gpt2 import GPT2Config, Head
 
 _TOKENS = "transformer.wte.weight"
 _HEAD = "lm_head.weight"
+_READING: Mapping[str, tuple[Head, str]] = {  # a class of transformers, our head, and its matrix
+    "GPT2ForSequenceClassification": ("classify", "score"),
+    "GPT2ForTokenClassification": ("tag", "classifier"),
+    "GPT2ForQuestionAnswering": ("answer", "qa_outputs"),
+}
+_MODULES: Mapping[Head, str] = dict(_READING.values())
+_DROPOUT = "classifier_dropout"
 _LARGEST_COUNT = 2**31
 
 
@@ -88,9 +97,16 @@ def read_config(table: Mapping[str, Any]) -> GPT2Config:
             )
     fields = {key.ours: _value(key, table) for key in _KEYS}
     names = {name for key in _KEYS for name in (key.foreign, key.alias)}
+    given = table.get("architectures")
+    named = given[0] if isinstance(given, list) and given else ""
+    head: Head = _READING[named][0] if named in _READING else "write"
+    fields["n_labels"] = label_count(table) if head in ("classify", "tag") else 0
+    if head != "write" and table.get(_DROPOUT) is not None:
+        names.add(_DROPOUT)
+        fields["head_dropout"] = _value(_Key(foreign=_DROPOUT, ours="head_dropout", kind=float, absent=0.1), table)
     foreign = {key: value for key, value in table.items() if key not in names and key not in _OWN}
     try:
-        return GPT2Config(**fields, foreign=foreign)
+        return GPT2Config(**fields, head=head, foreign=foreign)
     except ConfigError as error:
         raise FormatError(
             f"config.json does not describe a GPT-2: {error}\nMend the file, or get the folder again."
@@ -99,12 +115,18 @@ def read_config(table: Mapping[str, Any]) -> GPT2Config:
 
 def write_config(config: GPT2Config) -> dict[str, Any]:
     """The table for config.json; `dtype` and the special tokens are the folder's to add."""
-    table = {**config.foreign, "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}
+    classes = {head: name for name, (head, _) in _READING.items()}
+    table = {**config.foreign, "model_type": "gpt2", "architectures": [classes.get(config.head, "GPT2LMHeadModel")]}
     for key in _KEYS:
         table[key.foreign] = getattr(config, key.ours)
     table["activation_function"] = next(
         name for name, activation in _ACTIVATIONS.items() if activation == config.activation
     )
+    if config.head != "write":
+        table[_DROPOUT] = config.head_dropout
+    if config.n_labels:
+        table = {key: value for key, value in table.items() if key not in LABEL_KEYS}
+        table |= label_keys(config.foreign, config.n_labels)
     return table
 
 
@@ -124,7 +146,12 @@ def tensors(config: GPT2Config) -> list[TensorName]:
         names += _pair(f"{theirs}.mlp.c_fc", f"{ours}.feed_forward.expand", (width, hidden))
         names += _pair(f"{theirs}.mlp.c_proj", f"{ours}.feed_forward.contract", (hidden, width))
     names += _pair("transformer.ln_f", "final_norm", (width,))
-    if not config.tied:
+    if config.head != "write":
+        theirs = _MODULES[config.head]
+        names.append(TensorName(foreign=f"{theirs}.weight", ours="head.weight", shape=(config.n_scores, width)))
+        if config.head != "classify":
+            names.append(TensorName(foreign=f"{theirs}.bias", ours="head.bias", shape=(config.n_scores,)))
+    elif not config.tied:
         names.append(TensorName(foreign=_HEAD, ours="output.weight", shape=(config.vocabulary, width)))
     return names
 
@@ -141,7 +168,15 @@ def rename(name: str) -> str | None:
 def settle(
     config: GPT2Config, stored: Mapping[str, StoredTensor], same: Callable[[str, str], bool]
 ) -> tuple[GPT2Config, frozenset[str]]:
-    """The settings with `tied` as the weights have it: a head of its own that differs is kept, and said."""
+    """The settings with head and `tied` as the weights have them: an output matrix that differs is kept, and said."""
+    found = [head for head, theirs in _MODULES.items() if f"{theirs}.weight" in stored]
+    if found:
+        return _settle_reading(config, found, stored, same)
+    if config.head != "write":
+        return (
+            config,
+            frozenset(),
+        )  # the head that config.json names is missing, which is said when all names are checked
     if not config.tied or _HEAD not in stored:
         return config, frozenset()
     if _TOKENS not in stored or stored[_TOKENS].shape != (config.vocabulary, config.width):
@@ -154,6 +189,22 @@ def settle(
         stacklevel=2,
     )
     return dataclasses.replace(config, tied=False), frozenset()
+
+
+def _settle_reading(
+    config: GPT2Config, found: list[Head], stored: Mapping[str, StoredTensor], same: Callable[[str, str], bool]
+) -> tuple[GPT2Config, frozenset[str]]:
+    """The settings with the head that was found. Raises FormatError where the weights hold several."""
+    tied = _HEAD in stored and _TOKENS in stored and stored[_HEAD] == stored[_TOKENS] and same(_HEAD, _TOKENS)
+    if len(found) > 1 or (_HEAD in stored and not tied):
+        several = [*found, *(["write"] if _HEAD in stored else [])]
+        raise FormatError(
+            f"the weights hold several heads: {', '.join(several)}\nKeep one of them in the file; a model here has one."
+        )
+    (head,) = found
+    shape = stored[f"{_MODULES[head]}.weight"].shape
+    n_labels = 0 if head == "answer" or not shape else shape[0]
+    return dataclasses.replace(config, head=head, n_labels=n_labels), frozenset({_HEAD} if tied else ())
 
 
 LAYOUT = Layout(

@@ -58,23 +58,25 @@ class BERT(nn.Module):
 
         Normal with the configured deviation, biases zero (the released code, which cuts the normal at two deviations).
         Pre-norm models draw as GPT-2 does: positions with half of it, and matrices that add to the residual stream
-        divided by the square root of their number. A mixer that draws its own weights keeps them.
+        divided by the square root of their number. A mixer that has weights of its own kind draws them itself.
         """
         deviation, pre = self.config.initial_deviation, self.config.norm == "pre"
-        into_stream = deviation / (2 * self.config.n_layers) ** 0.5
+        into_stream = deviation / (2 * self.config.n_layers) ** 0.5 if pre else deviation
         for name, parameter in self.named_parameters():
-            if self._draws_its_own(name):
-                continue
             if name.endswith(".bias"):
                 parameter.zero_()
             elif "norm" in name:
                 parameter.fill_(1.0)
-            elif pre and name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
+            elif name.endswith(("attention.output.weight", "feed_forward.contract.weight")):
                 parameter.normal_(0.0, into_stream)
             elif pre and name.startswith("position_embedding"):
                 parameter.normal_(0.0, deviation / 2)
             else:
                 parameter.normal_(0.0, deviation)
+        for block in self.blocks:
+            own = getattr(block.get_submodule("attention"), "initialise", None)
+            if own is not None:
+                own(into_stream)
 
     @property
     def context(self) -> int:
@@ -86,14 +88,14 @@ class BERT(nn.Module):
     ) -> Tensor:
         """ids (B, T) -> what the head answers.
 
-        masked, pretraining: (B, T, V), or with `hidden` what the output matrix reads, (B, T, D); classify: (B, n_labels);
-        tag: (B, T, n_labels); answer: (B, T, 2), scores of begin and end; none: the states (B, T, D). Past a row's length
-        the numbers mean nothing. Raises ContextError where T is past the context.
+        masked, pretraining: (B, T, V), or with `hidden` what the output matrix reads, (B, T, D); classify:
+        (B, n_labels); tag: (B, T, n_labels); answer: (B, T, 2), scores of begin and end; none: the states (B, T, D).
+        Past a row's length the numbers mean nothing. Raises ContextError where T is past the context.
         """
         states = self.encode(ids, lengths, segments)
         if self.output is not None:
             read = self.before_output(states)
-            return read if hidden else self.output(read)  # type: ignore[no-any-return]
+            return read if hidden else self.output(read)
         return states if self.head is None or hidden else self.read_head(states, lengths)
 
     # Six parameters: the encoder protocol's own.
@@ -129,7 +131,7 @@ class BERT(nn.Module):
 
     def before_output(self, states: Tensor) -> Tensor:
         """states (..., D) -> (..., D): what the output matrix reads, so that a loss may ask for some places only."""
-        return states if self.transform is None else self.transform(states)  # type: ignore[no-any-return]
+        return states if self.transform is None else self.transform(states)
 
     def next_sentence(self, states: Tensor) -> Tensor:
         """states (B, T, D) -> (B, 2): scores that the second text goes on from the first, and that it does not.
@@ -156,8 +158,10 @@ class BERT(nn.Module):
         x = functional.embedding(packing.pack(ids), self.token_embedding.weight)  # (N, D)
         if self.position_embedding is not None:
             places = self.position_embedding.weight
-            if packing.level:  # the same for each row: cheaper than a row for each token, above all in the backward pass
-                x = (x.unflatten(0, (-1, packing.longest)) + places[: packing.longest]).flatten(0, 1)
+            if (
+                packing.level
+            ):  # the same for each row: cheaper than a row for each token, above all in the backward pass
+                x = (x.view(-1, packing.longest, x.shape[-1]) + places[: packing.longest]).flatten(0, 1)
             else:
                 x = x + functional.embedding(packing.positions, places)
         if self.segment_embedding is not None:
@@ -187,11 +191,7 @@ class BERT(nn.Module):
 
     def _pooled(self, states: Tensor) -> Tensor:
         """(B, T, D) -> (B, D)."""
-        return states[:, 0] if self.pooler is None else self.pooler(states)  # type: ignore[no-any-return]
-
-    def _draws_its_own(self, name: str) -> bool:
-        parts = name.split(".")
-        return parts[0] == "blocks" and parts[2] == "attention" and self.config.mixer_of(int(parts[1])) == "laplace"
+        return states[:, 0] if self.pooler is None else self.pooler(states)
 
 
 def _block(config: BERTConfig, layer: int) -> MixingBlock:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+import torch
+
 from headway.errors import ConfigError
 from headway.nn.feed_forward import ACTIVATIONS, Activation
 
@@ -170,7 +172,8 @@ def _mixer_parameters(kind: MixerKind, width: int) -> int:
     if kind == "laplace":
         from headway.nn.laplace import LaplaceMixer
 
-        return LaplaceMixer.count(width)
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in LaplaceMixer(width, both_sides=True).parameters())
     return 0
 
 

@@ -7,6 +7,7 @@ GELU, and the token embedding as output matrix (section 2.3 and the released cod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +15,16 @@ from torch import Tensor, nn
 from headway.errors import ConfigError, ContextError, UsageError
 from headway.nn.attention import SelfAttention
 from headway.nn.block import PreNormBlock
+from headway.nn.dropout import Dropout
 from headway.nn.feed_forward import Activation, FeedForward
 from headway.nn.key_values import KeyValueShape, KeyValueState
 from headway.nn.linear import Linear
 from headway.nn.trace import Ablation, Trace, watch
 
+Head = Literal["write", "classify", "tag", "answer"]
+
 _LARGEST = {"vocabulary": 2**24, "context": 2**20, "width": 2**16, "n_layers": 2**10, "feed_forward": 2**18}
+_MOST_LABELS = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,8 @@ class GPT2Config:
 
     feed_forward: None means 4 * width. tied: the output matrix is the token embedding. scale_by_head_width: scores
     are divided by the square root of a head's width; scale_by_layer: and by the layer's number, counted from 1.
+    head: what the model answers with; "write" is the published model, the others read a text and give it labels.
+    n_labels: of how many. head_dropout: on what a tagger's head reads.
     foreign: keys of another library's configuration that do not change the graph, kept so that saving writes them back.
     """
 
@@ -46,6 +53,9 @@ class GPT2Config:
     scale_by_head_width: bool = True
     scale_by_layer: bool = False
     initial_deviation: float = 0.02
+    head: Head = "write"
+    n_labels: int = 0
+    head_dropout: float = 0.1
     foreign: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -57,23 +67,45 @@ class GPT2Config:
             raise ConfigError(
                 f"width must be a multiple of n_heads, but got width={self.width}, n_heads={self.n_heads}"
             )
-        for name in ("embedding_dropout", "attention_dropout", "residual_dropout"):
+        for name in ("embedding_dropout", "attention_dropout", "residual_dropout", "head_dropout"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigError(f"{name} must be in 0..1 (1 excluded), but got {getattr(self, name)}")
         for name in ("epsilon", "initial_deviation"):
             if not 0.0 < getattr(self, name) < 10.0:
                 raise ConfigError(f"{name} must be above 0 and below 10, but got {getattr(self, name)}")
+        self._check_head()
+
+    def _check_head(self) -> None:
+        if self.head not in get_args(Head):
+            raise ConfigError(f"head must be one of {', '.join(get_args(Head))}, but got {self.head!r}")
+        if self.head in ("classify", "tag"):
+            if not 1 <= self.n_labels <= _MOST_LABELS:
+                raise ConfigError(
+                    f"n_labels must be in 1..{_MOST_LABELS} with head={self.head!r}, but got {self.n_labels}"
+                )
+        elif self.n_labels:
+            raise ConfigError(
+                f"head={self.head!r} has no labels, but got n_labels={self.n_labels}; leave it out, or set head to "
+                "classify or tag"
+            )
 
     @property
     def hidden(self) -> int:
         """The feed-forward network's width F."""
         return 4 * self.width if self.feed_forward is None else self.feed_forward
 
+    @property
+    def n_scores(self) -> int:
+        """How many numbers a row or a token gets from a head that gives no words: labels, or begin and end."""
+        return 2 if self.head == "answer" else self.n_labels
+
     def n_parameters(self) -> int:
         """How many numbers the model holds, counted without building it."""
         layer = 4 * self.width * self.width + 2 * self.width * self.hidden + 9 * self.width + self.hidden
-        embeddings = (self.vocabulary * (1 if self.tied else 2) + self.context) * self.width
-        return embeddings + self.n_layers * layer + 2 * self.width
+        matrices = 1 if self.tied or self.head != "write" else 2
+        embeddings = (self.vocabulary * matrices + self.context) * self.width
+        head = self.n_scores * (self.width + (self.head != "classify"))
+        return embeddings + self.n_layers * layer + 2 * self.width + head
 
 
 SIZES: dict[str, GPT2Config] = {
@@ -86,7 +118,10 @@ SIZES: dict[str, GPT2Config] = {
 
 
 class GPT2(nn.Module):
-    """Ids in, next-token logits out; a decoder by the protocol of models/protocol.py."""
+    """Ids in, next-token logits out; a decoder, and a causal encoder, by the protocols of models/protocol.py.
+
+    With a head that reads in place of the output matrix it answers as BERT does, and no longer writes.
+    """
 
     def __init__(self, config: GPT2Config) -> None:
         """Random weights as section 2.3 has them; built on the meta device it has none until they are loaded."""
@@ -97,9 +132,13 @@ class GPT2(nn.Module):
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.blocks = nn.ModuleList(_block(config, layer) for layer in range(config.n_layers))
         self.final_norm = nn.LayerNorm(config.width, eps=config.epsilon)
-        self.output = Linear(config.width, config.vocabulary, bias=False)
-        if config.tied:
-            self.output.weight = self.token_embedding.weight
+        if config.head == "write":
+            self.output = Linear(config.width, config.vocabulary, bias=False)
+            if config.tied:
+                self.output.weight = self.token_embedding.weight
+        else:
+            self.head_dropout = Dropout(config.head_dropout)
+            self.head = Linear(config.width, config.n_scores, bias=config.head != "classify")
         if not self.token_embedding.weight.is_meta:
             self.initialise()
 
@@ -129,20 +168,68 @@ class GPT2(nn.Module):
         """How many tokens a row may hold."""
         return self.config.context
 
-    def forward(self, ids: Tensor, lengths: Tensor | None = None, *, hidden: bool = False) -> Tensor:
-        """ids (B, T) -> logits (B, T, V), or with `hidden` what the output matrix would read, (B, T, D).
+    def forward(
+        self, ids: Tensor, lengths: Tensor | None = None, segments: Tensor | None = None, *, hidden: bool = False
+    ) -> Tensor:
+        """ids (B, T) -> logits (B, T, V), or what a head that reads answers; with `hidden` the states (B, T, D).
 
-        `lengths` is taken for the sake of the other families: right padding cannot reach an earlier position here.
-        Raises ContextError where T is past the context.
+        `lengths` says where rows end, to a head that reads: right padding cannot reach an earlier position here. There
+        are no segments. Raises ContextError where T is past the context.
         """
+        states = self._states(ids, None, None)
+        if hidden:
+            return states
+        return self.output(states) if self.config.head == "write" else self.read_head(states, lengths)
+
+    # Six parameters: the encoder protocol's own.
+    def encode(
+        self,
+        ids: Tensor,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+        trace: Trace | None = None,
+        ablate: Ablation | None = None,
+    ) -> Tensor:
+        """ids (B, T), lengths (B,) or None: all T -> states (B, T, D), zero past each row's length.
+
+        Each token's state knows those before it alone; segments are taken no notice of. Raises ContextError where T is
+        past the context.
+        """
+        if ablate:
+            _check_heads(ablate, self.config)
+        states = self._states(ids, trace, ablate)
+        if lengths is None:
+            return states
+        inside = torch.arange(ids.shape[1], device=ids.device) < lengths.to(ids.device)[:, None]
+        return states * inside[..., None]
+
+    def read_head(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """states (B, T, D) -> tag: (B, T, n_labels); answer: (B, T, 2); classify: (B, n_labels), of each last token.
+
+        Raises ConfigError for a model that writes.
+        """
+        if self.config.head == "write":
+            raise ConfigError("head='write' gives no labels; set head to classify, tag or answer")
+        if self.config.head == "classify":
+            rows = torch.arange(states.shape[0], device=states.device)
+            states = states[:, -1] if lengths is None else states[rows, lengths.to(states.device) - 1]  # (B, D)
+        elif self.config.head == "tag":
+            states = self.head_dropout(states)
+        return self.head(states)  # type: ignore[no-any-return]
+
+    def _states(self, ids: Tensor, trace: Trace | None, ablate: Ablation | None) -> Tensor:
+        """ids (B, T) -> (B, T, D), after the final norm."""
         if ids.shape[1] > self.context:
             raise ContextError(f"at most {self.context} tokens fit the model's context, but got {ids.shape[1]}")
         positions = torch.arange(ids.shape[1], device=ids.device)
         x = self.embedding_dropout(self.token_embedding(ids) + self.position_embedding(positions))  # (B, T, D)
-        for block in self.blocks:
-            x = block(x, causal=True)
-        x = self.final_norm(x)
-        return x if hidden else self.output(x)  # type: ignore[no-any-return]
+        if trace is not None:
+            trace.stream("embedding", x)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, causal=True, watch=watch(layer, trace, ablate))
+            if trace is not None:
+                trace.stream(f"layers.{layer}.residual", x)
+        return self.final_norm(x)  # type: ignore[no-any-return]
 
     def start(
         self,
@@ -152,7 +239,9 @@ class GPT2(nn.Module):
         rows: int | Sequence[int],
         capacity: int | None = None,
     ) -> KeyValueState:
-        """An empty state of `rows` rows. Raises UsageError for a source: GPT-2 has none."""
+        """An empty state of `rows` rows. Raises UsageError for a source, or where the head reads."""
+        if self.config.head != "write":
+            raise UsageError(f"this model reads (head={self.config.head!r}) and has no output matrix to write with")
         if source is not None or source_lengths is not None or not isinstance(rows, int):
             raise UsageError("GPT-2 reads no source: start takes the number of rows alone, for instance rows=1")
         config, weight = self.config, self.token_embedding.weight

@@ -10,6 +10,7 @@ from headway.errors import ConfigError
 from headway.models.bert import BERT
 from headway.models.bert_sizes import BERTConfig
 from headway.models.gpt2 import GPT2, GPT2Config
+from headway.models.laplace import Laplace, LaplaceConfig
 from headway.models.rnn_search import RNNSearch, RNNSearchConfig
 from headway.models.transformer import Transformer, TransformerConfig
 
@@ -32,6 +33,9 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "gpt2": Family(name="gpt2", config=GPT2Config, model=GPT2, decoder=True, encoder=True, reads_source=False),
     "bert": Family(name="bert", config=BERTConfig, model=BERT, decoder=False, encoder=True, reads_source=False),
+    "laplace": Family(
+        name="laplace", config=LaplaceConfig, model=Laplace, decoder=True, encoder=True, reads_source=False
+    ),
     "transformer": Family(
         name="transformer", config=TransformerConfig, model=Transformer, decoder=True, encoder=True, reads_source=True
     ),

@@ -35,20 +35,18 @@ class PackedAttention(SelfAttention):
 
         The fused kernel runs for each group of equally long rows on views of one product, without a mask.
         """
-        parts = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (N, 3, H, K)
+        parts = self.qkv(x).view(len(x), 3, self.n_heads, -1)  # (N, 3, H, K)
         if rotate is not None:
             query_key, value = parts[:, :2], parts[:, 2:]
             turned = rotate(query_key.flatten(1, 2).transpose(0, 1)[None])  # (1, 2 H, N, K)
-            turned = turned[0].transpose(0, 1).unflatten(1, (2, self.n_heads))
+            turned = turned[0].transpose(0, 1).reshape(len(x), 2, self.n_heads, -1)
             parts = torch.cat([turned, value], dim=1)
         mixed, maps = [], []
         for part in packing.split(parts):  # (rows, length, 3, H, K)
             query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)  # (rows, H, length, K)
             if watch is None:
                 dropout = self.dropout if self.training else 0.0
-                result = functional.scaled_dot_product_attention(
-                    query, key, value, scale=self.scale, dropout_p=dropout
-                )
+                result = functional.scaled_dot_product_attention(query, key, value, scale=self.scale, dropout_p=dropout)
             else:
                 result, probabilities = attend_plainly(query, key, value, None, self.scale)
                 maps.append(probabilities)
@@ -60,7 +58,7 @@ class PackedAttention(SelfAttention):
             if watch.silenced:
                 kept = torch.ones(self.n_heads, dtype=merged.dtype, device=merged.device)
                 kept[list(watch.silenced)] = 0.0
-                merged = (merged.unflatten(-1, (self.n_heads, -1)) * kept[:, None]).flatten(-2)
+                merged = (merged.view(len(x), self.n_heads, -1) * kept[:, None]).flatten(1)
         return self.output(merged)  # type: ignore[no-any-return]
 
 

@@ -28,7 +28,7 @@ class Group:
 
     def of(self, x: Tensor) -> Tensor:
         """The group's part of x (N, ...) as (rows, length, ...), a view."""
-        return x[self.begin : self.end].unflatten(0, (len(self.rows), self.length))
+        return x[self.begin : self.end].view(len(self.rows), self.length, *x.shape[1:])
 
 
 class Packing:
@@ -81,8 +81,11 @@ class Packing:
         if self.level:
             return [group.of(x) for group in self.groups]
         # One operation for all groups: a slice each would cost a zeroed copy of x each in the backward pass.
-        parts = x.split([group.end - group.begin for group in self.groups])
-        return [part.unflatten(0, (len(group.rows), group.length)) for part, group in zip(parts, self.groups, strict=True)]
+        parts = torch.split(x, [group.end - group.begin for group in self.groups])
+        return [
+            part.view(len(group.rows), group.length, *x.shape[1:])
+            for part, group in zip(parts, self.groups, strict=True)
+        ]
 
     def merge(self, parts: Sequence[Tensor]) -> Tensor:
         """Each group's (rows, length, ...) -> (N, ...); the opposite of `split`."""

@@ -1,17 +1,16 @@
-"""Learning a byte-level vocabulary: byte pair encoding (Sennrich et al. 2016, algorithm 1) over counted pieces.
+"""Learning a byte-level vocabulary: byte pair encoding over the bytes of counted pieces (text/pair_merging.py).
 
-The most frequent pair of neighbours merges first; of equally frequent ones the pair with the smaller ids, as in the
-`tokenizers` library, whose merges these equal. Counts are Python's own integers, which do not overflow.
+The merges equal those of the `tokenizers` library.
 """
 
-import heapq
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from headway.errors import ConfigError, DataError
 from headway.text.byte_alphabet import BYTE_ORDER, to_text
 from headway.text.byte_level import ByteLevelTokenizer, utf8
 from headway.text.encoders import split
+from headway.text.pair_merging import Merger
 from headway.text.vocabulary import END_OF_TEXT, MAX_SIZE, ByteVocabulary
 
 # Sizes by corpus size: small enough that the rarest tokens are still seen often, large enough to shorten the text.
@@ -26,8 +25,6 @@ _SIZES = (
     (10_000_000_000, 32_768),
 )
 _LARGEST = 50_304
-
-_PAIR = 32  # a pair of ids is kept as one integer, left << 32 | right: quick to hash, and in the order of the pair
 
 
 def vocabulary_size(corpus_bytes: int) -> int:
@@ -59,7 +56,10 @@ def train_byte_level(
     if not pieces:
         raise DataError("a vocabulary is learned from text, but there is not a single character in the texts given")
     tokens = [bytes((byte,)) for byte in BYTE_ORDER]
-    merges = _Merger(pieces).learn(size - 256 - len(special_tokens), max(min_frequency, 1))
+    symbol = {byte: place for place, byte in enumerate(BYTE_ORDER)}
+    words = [[symbol[byte] for byte in piece] for piece in pieces]
+    merger = Merger(words, list(pieces.values()))
+    merges = merger.learn(size - 256 - len(special_tokens), max(min_frequency, 1), first=256)
     for left, right in merges:
         tokens.append(tokens[left] + tokens[right])
     learned, written = set(tokens), set(map(to_text, tokens))  # in memory and in a file it must stand alone
@@ -91,70 +91,3 @@ def _check(size: int, special_tokens: Sequence[str], min_frequency: int) -> None
         )
     if min_frequency < 0:
         raise ConfigError(f"min_frequency must not be negative, but got {min_frequency=}")
-
-
-class _Merger:
-    """The pieces as symbols, and for every pair of neighbours its count and the pieces that may hold it."""
-
-    def __init__(self, pieces: Counter[bytes]) -> None:
-        symbol = {byte: place for place, byte in enumerate(BYTE_ORDER)}
-        self.words = [[symbol[byte] for byte in piece] for piece in pieces]
-        self.frequencies = list(pieces.values())
-        self.counts: defaultdict[int, int] = defaultdict(int)
-        self.places: defaultdict[int, set[int]] = defaultdict(set)  # may name pieces that no longer hold the pair
-        for number, (word, frequency) in enumerate(zip(self.words, self.frequencies, strict=True)):
-            for left, right in zip(word, word[1:], strict=False):
-                self.counts[left << _PAIR | right] += frequency
-                self.places[left << _PAIR | right].add(number)
-
-    def learn(self, n_merges: int, min_frequency: int) -> list[tuple[int, int]]:
-        """Up to so many merges as pairs of ids; the merge at place n forms id 256 + n."""
-        queue = [(-count, pair) for pair, count in self.counts.items()]
-        heapq.heapify(queue)
-        merges: list[tuple[int, int]] = []
-        while queue and len(merges) < n_merges:
-            negative, pair = heapq.heappop(queue)
-            count = self.counts[pair]
-            if count < min_frequency:
-                continue
-            if count != -negative:  # it lost occurrences to other merges since it was queued
-                heapq.heappush(queue, (-count, pair))
-                continue
-            left, right = pair >> _PAIR, pair & (1 << _PAIR) - 1
-            for fresh in self._merge(left, right, 256 + len(merges)):
-                heapq.heappush(queue, (-self.counts[fresh], fresh))
-            merges.append((left, right))
-        return merges
-
-    def _merge(self, left: int, right: int, formed: int) -> set[int]:
-        """Put one symbol for the pair everywhere; returns the pairs that came to be."""
-        counts, places = self.counts, self.places
-        pair = left << _PAIR | right
-        fresh: set[int] = set()
-        for number in places.pop(pair):
-            word, frequency = self.words[number], self.frequencies[number]
-            merged: list[int] = []
-            place, last = 0, len(word) - 1
-            while place <= last:
-                symbol = word[place]
-                if symbol != left or place == last or word[place + 1] != right:
-                    merged.append(symbol)
-                    place += 1
-                    continue
-                if merged:
-                    before = merged[-1] << _PAIR
-                    counts[before | left] -= frequency
-                    counts[before | formed] += frequency
-                    places[before | formed].add(number)
-                    fresh.add(before | formed)
-                if place + 1 < last:
-                    after = word[place + 2]
-                    counts[right << _PAIR | after] -= frequency
-                    counts[formed << _PAIR | after] += frequency
-                    places[formed << _PAIR | after].add(number)
-                    fresh.add(formed << _PAIR | after)
-                merged.append(formed)
-                place += 2
-            self.words[number] = merged
-        del counts[pair]
-        return {key for key in fresh if counts[key] > 0}

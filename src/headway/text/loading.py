@@ -1,6 +1,6 @@
 """A tokenizer from a shipped name or from the files in a folder, whoever wrote them.
 
-Read are, in this order: tokenizer.json; vocab.json with merges.txt; encoder.json with vocab.bpe.
+Read are, in this order: tokenizer.json; vocab.json with merges.txt; encoder.json with vocab.bpe; vocab.txt.
 """
 
 import json
@@ -16,6 +16,8 @@ from headway.text.tokenizer_json import assemble, read_table
 from headway.text.vocabulary import ByteVocabulary
 from headway.text.word_level import WordTokenizer
 from headway.text.word_level_json import read_words
+from headway.text.word_piece import WordPieceTokenizer
+from headway.text.word_piece_files import VOCABULARY, read_vocab_txt, read_word_pieces
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ SHIPPED = ("gpt2",)
 _VOCABULARIES = Path(__file__).parent / "vocabularies"
 _PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 # Files of tokenizers we do not read; a folder that has one has a tokenizer nonetheless.
-_FOREIGN = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "spm.model")
+_FOREIGN = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm", "spm.model")
 # Classes whose vocab.json and merges.txt are byte-level BPE; without a class GPT-2's is meant.
 _CLASSES = (None, "GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
 _MAX_BYTES = 64 * 2**20  # several times the largest published tokenizer.json
@@ -61,6 +63,10 @@ def load_from_folder(folder: Path) -> Tokenizer | None:
     for vocab, merges in _PAIRS:
         if (folder / vocab).is_file() and (folder / merges).is_file():
             return ByteLevelTokenizer(_from_pair(folder, vocab, merges))
+    if (folder / VOCABULARY).is_file():
+        path = folder / VOCABULARY
+        config = _config(folder)
+        return WordPieceTokenizer(_naming(path, lambda: read_vocab_txt(_read(path), config)))
     for name in (*_FOREIGN, *(name for names in _PAIRS for name in names)):
         if (folder / name).is_file():
             raise UnknownTokenizer(
@@ -77,6 +83,8 @@ def _from_tokenizer_json(folder: Path) -> Tokenizer:
     model = table.get("model") if isinstance(table, dict) else None
     if isinstance(model, dict) and model.get("type") == "WordLevel":
         return WordTokenizer(_naming(path, lambda: read_words(table, end_of_text)))
+    if isinstance(model, dict) and model.get("type") == "WordPiece":
+        return WordPieceTokenizer(_naming(path, lambda: read_word_pieces(table)))
     return ByteLevelTokenizer(_naming(path, lambda: read_table(table, end_of_text)))
 
 

@@ -4,14 +4,19 @@ Strings become ids and ids become strings here and nowhere else: models and deco
 """
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy
+    from numpy.typing import NDArray
 
     from headway.text.streaming import StreamDecoder
+
+MASK = "[MASK]"
+"""The token that hides a word, in vocabularies of bytes too."""
 
 
 class Tokenizer(ABC):
@@ -51,9 +56,37 @@ class Tokenizer(ABC):
         """The id that stands for every word outside the vocabulary, or None where every text can be said."""
         return None
 
+    @property
+    def begin_of_text(self) -> int | None:
+        """The id that stands before a text, BERT's [CLS], or None."""
+        return None
+
+    @property
+    def mask(self) -> int | None:
+        """The id that hides a word from a reader, or None."""
+        return self.special_tokens.get(MASK)
+
+    @property
+    def padding(self) -> int | None:
+        """The id that fills up a row, or None where there is none of its own."""
+        return None
+
+    @property
+    def continues_word(self) -> "NDArray[numpy.bool_] | None":
+        """(V,) True for ids that go on the word before them; None where the tokenizer cannot tell."""
+        return None
+
     @abstractmethod
     def encode(self, text: str, *, allowed_special: Collection[str] | Literal["all"] = ()) -> list[int]:
         """The ids of the text. Special tokens are plain text unless named in `allowed_special`."""
+
+    def encode_with_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of the text, and the characters [begin, end) of the text that each stands for.
+
+        An id with a part of a character spans the whole; one without any has an empty span.
+        """
+        ids = self.encode(text)
+        return ids, byte_spans(text, [len(part) for part in self.decode_each(ids)])
 
     @abstractmethod
     def encode_corpus(self, texts: Iterable[str]) -> "list[numpy.ndarray]":
@@ -91,3 +124,16 @@ class Tokenizer(ABC):
 
         `model_max_length`: the model's context, noted for transformers. Raises StorageError.
         """
+
+
+def byte_spans(text: str, sizes: Iterable[int]) -> list[tuple[int, int]]:
+    """The characters [begin, end) of the text that hold each of its consecutive pieces of so many bytes of UTF-8."""
+    begins = [0]  # where each character begins, in bytes
+    for character in text:
+        begins.append(begins[-1] + len(character.encode("utf-8", "replace")))
+    spans, place = [], 0
+    for size in sizes:
+        begin = bisect_right(begins, place) - 1
+        place += size
+        spans.append((begin, bisect_left(begins, place) if size else begin))
+    return spans

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from headway.errors import FormatError, UsageError
 from headway.text.byte_level import special_pattern, without_surrogates
 from headway.text.encoders import guarded
+from headway.text.remembered import RememberedChunks
 from headway.text.streaming import StreamDecoder
 from headway.text.tokenizer import Tokenizer
 from headway.text.vocabulary import END_OF_TEXT
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import tokenizers
 
 UNKNOWN = "[UNK]"
-_MOST_CHUNKS, _LONGEST_CHUNK = 300_000, 40  # what is remembered while encoding: some 60 MB at most
 
 # Han, kana, bopomofo, repeat marks and their wide punctuation: written without blanks, each a piece of its own.
 CJK = (
@@ -214,21 +214,13 @@ class WordTokenizer(Tokenizer):
         return library
 
     @cached_property
-    def _known(self) -> dict[str, tuple[int, ...]]:
-        """The ids of chunks met before: most text is made of few of them."""
-        return {}
+    def _remembered(self) -> RememberedChunks:
+        return RememberedChunks(
+            lambda chunk: guarded(partial(self._library.encode, chunk, add_special_tokens=False)).ids
+        )
 
     def _encode(self, text: str) -> list[int]:
-        known = self._known
-        ids: list[int] = []
-        for chunk in chunks(text):
-            found = known.get(chunk)
-            if found is None:
-                found = tuple(guarded(partial(self._library.encode, chunk, add_special_tokens=False)).ids)
-                if len(chunk) <= _LONGEST_CHUNK and len(known) < _MOST_CHUNKS:
-                    known[chunk] = found
-            ids += found
-        return ids
+        return self._remembered.ids(chunks(text))
 
 
 class WordStream(StreamDecoder):

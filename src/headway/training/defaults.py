@@ -5,7 +5,7 @@ The same recipe, text and kind of hardware give the same choices anywhere: nothi
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -22,6 +22,9 @@ _LADDER = ((64, 2), (96, 3), (128, 4), (192, 4), (256, 6), (384, 6), (512, 8), (
 
 # Arithmetic a training run gets out of the hardware, FLOP/s, to the order of magnitude: for choosing a size only.
 ARITHMETIC = {"cpu": 5e10, "cuda": 5e13}
+
+# Tokens of a row that is read at once, where nothing is said.
+LONGEST_WINDOW = {"cpu": 256, "cuda": 1024}
 
 # Tokens a step reads where the batch is not given; fewer where that would leave a run too few steps to learn in.
 TOKENS_PER_STEP = {"cpu": 4096, "cuda": 65536}
@@ -106,8 +109,8 @@ def fill_in(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -
         model = kept_settings(start, recipe.model)
     model = _choose_dropout(model, recipe, facts, device)
     config = model_config(model)
-    window = recipe.train.window or _window(config.context, facts, start is not None and device == "cpu")
-    if window > config.context:
+    window = recipe.train.window or _window(_context(config, device), facts, start is not None and device == "cpu")
+    if config.context is not None and window > config.context:
         raise ConfigError(f"train.window must be at most the model's context {config.context}, but got {window}")
     batch_size = recipe.train.batch_size or _batch_size(window, facts, recipe, config)
     epochs = _epochs(recipe.budget, facts, batch_size * window, device, config)
@@ -212,17 +215,19 @@ def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, devi
     """The largest model of the ladder that budget and text feed; whatever was given stands."""
     width, n_layers = _size(readable, facts)
     width = given.get("width", width)
-    longest = 256 if device == "cpu" else 1024
+    longest = LONGEST_WINDOW[device]
     roomy = 2 ** max(5, int(math.log2(max(facts.training_tokens, 2) / 8))) if facts.training_tokens > 512 else 32
-    chosen = {
-        "family": DEFAULT,
+    known = {field.name: field for field in fields(family(given.get("family", DEFAULT)).config)}
+    chosen: dict[str, Any] = {
         "context": min(longest, roomy),
         "width": width,
         "n_layers": n_layers,
         "n_heads": _heads(width),
         "vocabulary": facts.vocabulary,
     }
-    model = {**chosen, **given}
+    if "context" in known and known["context"].default is None:
+        del chosen["context"]  # the family has no limit
+    model = {"family": DEFAULT, **{name: value for name, value in chosen.items() if name in known}, **given}
     if model["vocabulary"] != facts.vocabulary:
         raise ConfigError(
             f"model.vocabulary is {model['vocabulary']}, but the tokenizer has {facts.vocabulary} ids; "
@@ -250,7 +255,9 @@ def _choose_dropout(model: dict[str, Any], recipe: Recipe, facts: TextFacts, dev
     """Dropout by how often the text is read; none on attention, where a CPU's fused kernel has none."""
     passes = _passes(recipe.budget, facts, device, model_config(model))
     rate = 0.0 if passes < AS_GOOD_AS_NEW else 0.1 if passes < OFTEN else 0.2
-    chosen = {"embedding_dropout": rate, "residual_dropout": rate, "attention_dropout": 0.0}
+    known = {field.name for field in fields(family(model["family"]).config)}
+    rates = {"embedding_dropout": rate, "residual_dropout": rate, "attention_dropout": 0.0}
+    chosen = {name: value for name, value in rates.items() if name in known}
     return {**model, **chosen, **{name: value for name, value in recipe.model.items() if name in chosen}}
 
 
@@ -259,9 +266,14 @@ def _passes(budget: BudgetSettings, facts: TextFacts, device: str, config: Any) 
     if budget.minutes is None:
         return _tokens_in_budget(budget, facts, device) / max(facts.training_tokens, 1)
     layers = 12 * config.width**2 * config.n_layers
-    attention = config.n_layers * config.width * config.context
+    attention = config.n_layers * config.width * _context(config, device)
     per_token = 6 * (layers + config.vocabulary * config.width + attention)
     return float(ARITHMETIC[device] * 60 * budget.minutes / per_token / max(facts.training_tokens, 1))
+
+
+def _context(config: Any, device: str) -> int:
+    """The tokens a model sees at once in training; of a model without a limit so many as others would."""
+    return LONGEST_WINDOW[device] if config.context is None else int(config.context)
 
 
 def _window(context: int, facts: TextFacts, shortened: bool) -> int:

@@ -13,7 +13,7 @@ from headway.corpus.masking import masking_of
 from headway.corpus.shards import TokenShards
 from headway.errors import ConfigError
 from headway.text.byte_level_training import train_byte_level
-from headway.text.tokenizer import Tokenizer
+from headway.text.tokenizer import MASK, Tokenizer
 from headway.text.vocabulary import END_OF_TEXT
 from headway.text.word_piece_training import train_word_piece
 from headway.training.defaults import TextFacts, fill_in
@@ -23,8 +23,6 @@ from headway.training.recipe import Recipe, TokenizerSettings
 from headway.training.report import Reporter
 from headway.training.texts import TextMaterial
 
-MASK = "[MASK]"
-"""The token that hides a word, in vocabularies of bytes too."""
 MASK_SHARE = 0.15
 """Devlin et al. 2018, section 3.1."""
 _FEWEST = 8

@@ -33,7 +33,7 @@ class RowEnds:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedPart:
-    """Rows of a step: ids, targets, segments (B, T), lengths (B,), strange (B,): 1 where the second half is not its own.
+    """Rows of a step: ids, targets, segments (B, T), lengths (B,), strange (B,): 1 where the second half is another's.
 
     targets are IGNORED where nothing is to be guessed; segments and strange are None without the second task.
     """
@@ -166,7 +166,7 @@ class MaskedLanguageModelling:
         return made
 
     def _rows(self, text: Ids, key: str) -> tuple[Ids, Ids, Ids | None, Ids | None]:
-        """text (B, W), IGNORED at the end of a short row -> ids (B, T), lengths (B,), segments and strangers if asked."""
+        """text (B, W), IGNORED at the end of a short row -> ids (B, T), lengths (B,), segments, strange if asked."""
         ends, counts = self._ends, (text != IGNORED).sum(axis=1)
         first = int(ends.begin is not None)
         rows = numpy.full((len(text), text.shape[1] + ends.added(self._next_sentence)), ends.end, dtype=numpy.int64)

@@ -47,7 +47,8 @@ class TrainResult:
     """What a run came to.
 
     seconds: of work over all resumes. validation_loss (nats per token) and validation_bits_per_byte: of the weights
-    kept, those of best_step; scores: what else was measured of them, by name. resumed_from: the step it went on from. already_finished: there was nothing to do.
+    kept, those of best_step; scores: what else was measured of them, by name. resumed_from: the step it went on from.
+    already_finished: there was nothing to do.
     """
 
     folder: str

@@ -109,7 +109,8 @@ class TextMaterial:
 def _learn_bytes(recipe: Recipe, texts: Iterable[str], size: int) -> Tokenizer:
     if recipe.tokenizer.kind not in (None, "bytes"):
         raise ConfigError(
-            f"a model that writes has to say any text, which tokenizer.kind={recipe.tokenizer.kind} cannot; leave it out"
+            f"a model that writes has to say any text, which tokenizer.kind={recipe.tokenizer.kind} cannot; "
+            f"leave it out"
         )
     return train_byte_level(texts, size)
 
