@@ -21,19 +21,19 @@ def tiny(**settings: Any) -> Laplace:
     return Laplace(LaplaceConfig(**{**sizes, **settings})).eval()
 
 
-def test_ten_thousand_single_steps_equal_the_full_pass_in_a_state_that_does_not_grow() -> None:
+@pytest.mark.parametrize("singly", [100, pytest.param(10_000, marks=pytest.mark.night)])
+def test_ten_thousand_tokens_equal_the_full_pass_in_a_state_that_does_not_grow(singly: int) -> None:
     model = tiny(n_layers=1)
     ids = torch.randint(13, (1, 10_000), generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         full = model(ids)[0]
-    state, one, sizes = model.start(rows=1), torch.tensor([1]), set()
-    for at in range(10_000):
-        logits, state = model.step(ids[:, at : at + 1], one, state)
-        if at % 999 == 0:
-            torch.testing.assert_close(logits[0], full[at], rtol=0.0, atol=1e-4)
-            sizes.add(state.hidden.numel())
+    state, at_once = model.start(rows=1), 10_000 - singly
+    _, state = model.step(ids[:, :at_once], torch.tensor([at_once]), state)
+    for at in range(at_once, 10_000):
+        logits, state = model.step(ids[:, at : at + 1], torch.tensor([1]), state)
+        torch.testing.assert_close(logits[0], full[at], rtol=0.0, atol=1e-4)
+        assert state.hidden.numel() == 1 * 7 * 2
     assert bool(logits.isfinite().all()) and state.lengths.tolist() == [10_000]
-    assert sizes == {1 * 7 * 2}
 
 
 def test_a_prefill_in_chunks_goes_on_exactly_where_it_stopped() -> None:
@@ -74,7 +74,7 @@ def test_parameters_are_counted_without_building(settings: dict[str, Any]) -> No
     assert model.config.n_parameters() == sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("wanted", [30_000, 1_000_000, 20_000_000, 124_000_000])
+@pytest.mark.parametrize("wanted", [1_000_000, 20_000_000, 124_000_000])
 def test_a_model_of_a_wanted_size_is_within_two_percent_and_keeps_what_is_given(wanted: int) -> None:
     assert sized(wanted, 257).n_parameters() == pytest.approx(wanted, rel=0.02)
     given = sized(wanted, 257, {"n_layers": 2, "tied": False})

@@ -225,6 +225,8 @@ def _choose_model(given: dict[str, Any], facts: TextFacts, readable: float, devi
         "n_heads": _heads(width),
         "vocabulary": facts.vocabulary,
     }
+    if given.get("gated"):
+        chosen["feed_forward"] = max(16, round(8 * width / 3 / 16) * 16)  # as many numbers as a plain one of 4 x width
     if "context" in known and known["context"].default is None:
         del chosen["context"]  # the family has no limit
     model = {"family": DEFAULT, **{name: value for name, value in chosen.items() if name in known}, **given}

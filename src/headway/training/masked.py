@@ -23,8 +23,8 @@ from headway.training.recipe import Recipe, TokenizerSettings
 from headway.training.report import Reporter
 from headway.training.texts import TextMaterial
 
-MASK_SHARE = 0.15
-"""Devlin et al. 2018, section 3.1."""
+MASK_SHARE = {"post": 0.15, "pre": 0.3}
+"""By the norm of the body: Devlin et al. 2018, section 3.1; more teaches more (Wettig et al. 2023; docs/log.md)."""
 _FEWEST = 8
 """Ids a row must have room for, so that there is something to guess from."""
 
@@ -48,7 +48,7 @@ class MaskedMaterial:
     def write(self, folder: Path, known: Tokenizers | None, reporter: Reporter) -> tuple[Tokenizers, TextFacts]:
         """Learn the vocabulary where none is known, and write the token shards to `folder`."""
         if known is not None:
-            masking_of(known.source, share=MASK_SHARE, whole_words=self._recipe.train.whole_words)
+            masking_of(known.source, share=0.5, whole_words=self._recipe.train.whole_words)
         return self._text.write(folder, known, reporter)
 
     def fill_in(self, recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) -> tuple[Recipe, list[str]]:
@@ -60,9 +60,10 @@ class MaskedMaterial:
                 f"this run needs a model with model.head={wanted}, but got {head};\n"
                 + ("start from another model" if start is not None else "leave model.head out")
             )
-        given = replace(recipe, model={**recipe.model, "head": head})
+        body = dict(recipe.model) if start is not None else learnable_body(recipe.model)
+        given = replace(recipe, model={**body, "head": head})
         complete, reasons = fill_in(given, facts, start)
-        share = MASK_SHARE if recipe.train.mask_share is None else recipe.train.mask_share
+        share = recipe.train.mask_share or MASK_SHARE[complete.model["norm"]]
         assert complete.train.window is not None
         if complete.train.window < _FEWEST:
             raise ConfigError(f"train.window must be at least {_FEWEST} for a reader, but is {complete.train.window}")
@@ -102,6 +103,24 @@ class MaskedMaterial:
     def sampler(self, recipe: Recipe, folder: Path, tokenizers: Tokenizers) -> Callable[[nn.Module], str | None]:
         """A reader writes nothing."""
         return lambda model: None
+
+
+def learnable_body(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A reader's model table with a body that learns within minutes, unless the paper's is asked for by its norm.
+
+    Norms before the sublayers, rotary positions, gated feed-forward networks of as many numbers as plain ones, and no
+    segments: BERT's own body stands still at the words' frequencies for the first millions of tokens (docs/log.md).
+    """
+    if given.get("norm") == "post":
+        return dict(given)
+    attends = given.get("mixer", "attention") == "attention"
+    chosen: dict[str, Any] = {
+        "norm": "pre",
+        "positions": "rotary" if attends else "learned",
+        "gated": True,
+        "segments": 0,
+    }
+    return {**chosen, **given}
 
 
 def learn_vocabulary(settings: TokenizerSettings, texts: Iterable[str], size: int) -> Tokenizer:

@@ -100,9 +100,10 @@ class Classify:
         weights = None if self.weights is None else self.weights.to(logits.device)
         if self.multi_label:
             wanted = self.wanted(part.targets)
-            return functional.binary_cross_entropy_with_logits(
-                logits, wanted, pos_weight=weights, reduction="sum"
-            ) / self.n_labels
+            return (
+                functional.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="sum")
+                / self.n_labels
+            )
         target = part.targets[:, 0]
         each = functional.cross_entropy(logits, target, reduction="none")
         return (each if weights is None else each * weights[target]).sum()

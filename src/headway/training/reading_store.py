@@ -135,7 +135,9 @@ def read_facts(folder: Path) -> ReadingFacts:
     try:
         return from_dict(ReadingFacts, json.loads((folder / FACTS).read_text(encoding="utf-8")))
     except (OSError, ValueError, ConfigError) as error:
-        raise FormatError(f"{folder / FACTS} is damaged or missing: {error!s:.200}; train into another folder") from error
+        raise FormatError(
+            f"{folder / FACTS} is damaged or missing: {error!s:.200}; train into another folder"
+        ) from error
 
 
 def _arrays(rows: list[Row]) -> dict[str, NDArray[Any]]:
