@@ -8,7 +8,7 @@ from headway.nn.attention import SelfAttention
 from headway.nn.block import PostNormBlock, PreNormBlock
 from headway.nn.feed_forward import FeedForward, GatedFeedForward
 from headway.nn.heads import Pooler, Transform
-from headway.nn.mixing_block import MixingBlock, PackedAttention
+from headway.nn.mixing_block import MixingBlock, PackedAttention, packed_rotation
 from headway.nn.packing import Packing
 from headway.nn.positions import RotaryPositions
 from headway.nn.trace import Trace, Watch
@@ -59,10 +59,18 @@ def test_turned_queries_and_keys_are_those_of_each_rows_own_positions():
     plain.load_state_dict(attention.state_dict())
     packing, positions = Packing(LENGTHS, width=7), RotaryPositions(4)
     x = torch.randn(5, 7, 12, generator=torch.Generator().manual_seed(2))
-    found = packing.unpack(attention(packing.pack(x), packing, rotate=positions.rotation(packing.positions[None])))
+    found = packing.unpack(attention(packing.pack(x), packing, rotate=packed_rotation(positions, packing)))
     for row, length in enumerate(LENGTHS):
         expected = plain(x[row : row + 1, :length], rotate=positions.rotation(torch.arange(length)[None]))
         torch.testing.assert_close(found[row, :length], expected[0], rtol=0, atol=1e-5)
+
+
+def test_the_gradient_of_turning_is_turning_back():
+    packing = Packing([3, 2])
+    parts = torch.randn(5, 3, 2, 6, dtype=torch.float64, requires_grad=True)
+    rotate = packed_rotation(RotaryPositions(6), packing)
+    assert torch.equal(rotate(parts)[:, 2], parts[:, 2])
+    assert torch.autograd.gradcheck(rotate, parts)
 
 
 def test_a_watch_shows_each_rows_own_attention_and_changes_nothing():

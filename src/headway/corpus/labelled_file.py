@@ -28,6 +28,8 @@ def check_file(path: Path, kinds: Sequence[str], what: str) -> None:
 
 def fingerprint_of(path: Path, read_as: str = "") -> str:
     """A hash of the file's bytes and of how it is read: 32 hexadecimal digits. Raises DataError."""
+    if not path.is_file():
+        raise DataError(f"there is no file {shown(path)}\nGive the path of a file of labelled data.")
     digest = hashlib.blake2b(read_as.encode(), digest_size=16)
     try:
         with open(path, "rb") as opened:

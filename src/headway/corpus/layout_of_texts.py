@@ -1,4 +1,4 @@
-"""How one or two texts become a row for a reader: the tokens that begin, divide and end it (Devlin et al. 2018, figure 2)."""
+"""How one or two texts become a row for a reader: the ids before, between and behind (Devlin et al. 2018, figure 2)."""
 
 from collections.abc import Sequence
 

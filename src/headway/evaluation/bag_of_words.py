@@ -5,6 +5,7 @@ labels have one column of weights, more have one each under a softmax, several l
 Probabilistic Machine Learning, chapter 10).
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -17,11 +18,14 @@ from torch.nn import functional
 
 from headway.errors import ConfigError, DataError, TrainingError, UsageError
 
+Array = numpy.ndarray[Any, Any]
+
 Text = str | tuple[str, str]
 """A text, or the two texts of a pair, whose words are kept apart."""
 
 _WORDS = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
 _HELD_OUT_LEAST = 2  # fewer texts held out choose nothing
+_ROUGH, _EXACT = 1e-5, 1e-7  # the largest slope left, of the mean loss of a text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,32 +55,29 @@ class BagSettings:
 
 
 class _Counts(NamedTuple):
-    """Texts as sparse rows: of text i the runs features[begins[i]:begins[i + 1]], and their values."""
+    """Texts as sparse rows: entry m says that text rows[m] has the run features[m] with values[m]; rows ascend."""
 
-    features: torch.Tensor  # (M,) int64
-    values: torch.Tensor  # (M,) float64
-    begins: torch.Tensor  # (N + 1,) int64
+    rows: Array  # (M,) int64
+    features: Array  # (M,) int64
+    values: Array  # (M,) float64
+    n_texts: int
 
-    def times(self, weights: torch.Tensor) -> torch.Tensor:
+    def times(self, weights: Array) -> Array:
         """(F, C) -> (N, C)."""
-        return functional.embedding_bag(
-            self.features,
-            weights,
-            self.begins,
-            mode="sum",
-            per_sample_weights=self.values,
-            include_last_offset=True,
-        )
+        columns = [numpy.bincount(self.rows, self.values * column[self.features], self.n_texts) for column in weights.T]
+        return numpy.stack(columns, axis=1)
 
-    def take(self, rows: "numpy.ndarray[Any, Any]") -> "_Counts":
-        begins = self.begins.numpy()
-        lengths = (begins[1:] - begins[:-1])[rows]
-        ends = numpy.cumsum(lengths)
-        places = numpy.arange(lengths.sum()) - numpy.repeat(ends - lengths - begins[rows], lengths)
-        chosen = torch.from_numpy(places)
-        return _Counts(
-            self.features[chosen], self.values[chosen], torch.from_numpy(numpy.concatenate([[0], ends]).astype("int64"))
-        )
+    def gradient(self, slopes: Array, n_features: int) -> Array:
+        """The transpose: (N, C) -> (F, C)."""
+        columns = [numpy.bincount(self.features, self.values * column[self.rows], n_features) for column in slopes.T]
+        return numpy.stack(columns, axis=1)
+
+    def take(self, chosen: Array) -> "_Counts":
+        """The texts of these ascending numbers alone."""
+        new = numpy.full(self.n_texts, -1)
+        new[chosen] = numpy.arange(len(chosen))
+        kept = new[self.rows] >= 0
+        return _Counts(new[self.rows[kept]], self.features[kept], self.values[kept], len(chosen))
 
 
 class BagOfWords:
@@ -88,7 +89,7 @@ class BagOfWords:
         labels: tuple[str, ...],
         multi_label: bool,
         features: dict[str, int],
-        rarity: "numpy.ndarray[Any, Any]",
+        rarity: Array,
     ) -> None:
         self.settings = settings
         self.labels = labels
@@ -100,11 +101,11 @@ class BagOfWords:
         self.bias = torch.zeros(columns, dtype=torch.float64)
         self.penalty = settings.penalties[0]
 
-    def probabilities(self, texts: Sequence[Text]) -> "numpy.ndarray[Any, Any]":
+    def probabilities(self, texts: Sequence[Text]) -> Array:
         """(N, labels): of each label; rows sum to 1 unless a text may have several."""
         if not texts:
             return numpy.zeros((0, len(self.labels)))
-        logits = self.counts(texts).times(self.weights) + self.bias  # (N, C)
+        logits = torch.from_numpy(self.counts(texts).times(self.weights.numpy())) + self.bias  # (N, C)
         if self.multi_label:
             return logits.sigmoid().numpy()
         if logits.shape[1] == 1:
@@ -127,23 +128,21 @@ class BagOfWords:
     def counts(self, texts: Sequence[Text]) -> _Counts:
         """The texts' sparse rows; runs that no training text had are passed over."""
         features: list[int] = []
-        values: list[float] = []
-        begins = [0]
+        values: list[int] = []
+        lengths: list[int] = []
         for text in texts:
             known = Counter(
                 place for run in _runs(text, self.settings.run) if (place := self.features.get(run, -1)) >= 0
             )
             features += known.keys()
             values += known.values()
-            begins.append(len(features))
-        weights, ends = numpy.array(values, dtype=numpy.float64), numpy.array(begins)
-        if self.settings.weighting == "tfidf" and len(weights):
-            weights = (1.0 + numpy.log(weights)) * self.rarity[features]
-            rows = numpy.repeat(numpy.arange(len(texts)), numpy.diff(ends))
+            lengths.append(len(known))
+        rows = numpy.repeat(numpy.arange(len(texts)), lengths)
+        places, weights = numpy.array(features, dtype=numpy.int64), numpy.array(values, dtype=numpy.float64)
+        if self.settings.weighting == "tfidf":
+            weights = (1.0 + numpy.log(weights)) * self.rarity[places]
             weights /= numpy.sqrt(numpy.bincount(rows, weights**2, minlength=len(texts)))[rows]
-        return _Counts(
-            torch.tensor(features, dtype=torch.int64), torch.from_numpy(weights), torch.from_numpy(ends.astype("int64"))
-        )
+        return _Counts(rows, places, weights, len(texts))
 
 
 def fit_bag_of_words(
@@ -190,7 +189,7 @@ def _runs(text: Text, longest: int) -> Iterator[str]:
                 yield mark + " ".join(words[begin : begin + length])
 
 
-def _features(texts: Sequence[Text], settings: BagSettings) -> "tuple[dict[str, int], numpy.ndarray[Any, Any]]":
+def _features(texts: Sequence[Text], settings: BagSettings) -> tuple[dict[str, int], Array]:
     """The runs in enough texts, numbered in the order of their first use, and the rarity of each."""
     found: Counter[str] = Counter()
     for text in texts:
@@ -217,20 +216,22 @@ def _choose_penalty(counts: _Counts, targets: torch.Tensor, bag: BagOfWords) -> 
         return sorted(settings.penalties)[len(settings.penalties) // 2]  # too few texts to choose by: the middle one
     held, rest = numpy.sort(order[:n_held]), numpy.sort(order[n_held:])
     train, valid = counts.take(rest), counts.take(held)
-    best, least, start = settings.penalties[0], float("inf"), (bag.weights, bag.bias)
+    best, least, start = settings.penalties[0], math.inf, None
     for penalty in sorted(settings.penalties, reverse=True):
-        start = _fit(train, targets[rest], penalty, bag, start)
-        loss = float(_loss(valid.times(start[0]) + start[1], targets[held], bag.multi_label))
-        if loss < least:
-            best, least = penalty, loss
+        start = _fit(train, targets[rest], penalty, bag, start=start, tolerance=_ROUGH)
+        logits = torch.from_numpy(valid.times(start[0].numpy())) + start[1]
+        loss = float(_loss(logits, targets[held], bag.multi_label))
+        if loss >= least:
+            break  # held-out loss falls, then rises, as the penalty is let go
+        best, least = penalty, loss
     return best
 
 
 def _loss(logits: torch.Tensor, targets: torch.Tensor, multi_label: bool) -> torch.Tensor:
-    """The sum of losses in nats of (N, C) logits against (N, C) targets of 0 and 1."""
+    """The mean over texts of the losses in nats of (N, C) logits against (N, C) targets of 0 and 1."""
     if multi_label or logits.shape[1] == 1:
-        return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
-    return functional.cross_entropy(logits, targets, reduction="sum")
+        return functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(logits)
+    return functional.cross_entropy(logits, targets)
 
 
 def _fit(
@@ -238,24 +239,33 @@ def _fit(
     targets: torch.Tensor,
     penalty: float,
     bag: BagOfWords,
+    *,
     start: tuple[torch.Tensor, torch.Tensor] | None = None,
+    tolerance: float = _EXACT,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights (F, C) and bias (C,) with the least penalised loss; the bias is not penalised, the loss is convex."""
-    weights, bias = (part.clone().requires_grad_() for part in start or (bag.weights, bag.bias))
+    weights, bias = (part.clone() for part in start or (bag.weights, bag.bias))
+    weights.requires_grad_()
+    bias.requires_grad_()
     optimiser = torch.optim.LBFGS(
         [weights, bias],
-        max_iter=500,
-        tolerance_grad=1e-6,
-        tolerance_change=1e-9,
+        max_iter=1000,
+        tolerance_grad=tolerance,
+        tolerance_change=0.0,
         history_size=10,
         line_search_fn="strong_wolfe",
     )
 
-    def closure() -> torch.Tensor:
-        optimiser.zero_grad()
-        loss = _loss(counts.times(weights) + bias, targets, bag.multi_label) + penalty / 2 * weights.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+    def closure() -> float:
+        """The gradient through the sparse rows is written out: torch has no quick sparse product on the CPU."""
+        values = weights.detach()
+        logits = torch.from_numpy(counts.times(values.numpy())).add_(bias.detach()).requires_grad_()
+        loss = _loss(logits, targets, bag.multi_label)
+        (slopes,) = torch.autograd.grad(loss, logits)
+        shrink = penalty / len(targets)
+        weights.grad = torch.from_numpy(counts.gradient(slopes.numpy(), len(weights))).add_(values, alpha=shrink)
+        bias.grad = slopes.sum(dim=0)
+        return float(loss.detach()) + shrink / 2 * float(values.square().sum())
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
     if not bool(torch.isfinite(weights).all()):

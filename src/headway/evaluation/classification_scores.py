@@ -14,6 +14,7 @@ import numpy
 
 from headway.errors import DataError, UsageError
 from headway.evaluation.bootstrap import Band, Resampling, score_band
+from headway.models.calibration import expected_calibration_error
 
 Array = numpy.ndarray[Any, Any]
 
@@ -70,8 +71,8 @@ class ClassificationScores:
 class LabelSetScores:
     """Several labels a text: subset_accuracy counts a text as right where all its labels are, and no other.
 
-    micro_f1 pools all labels' decisions; macro_f1 as in ClassificationScores. Bands are bootstrapped over texts, but
-    for subset_accuracy's, which is Wilson's.
+    micro_f1 pools all labels' decisions; macro_f1 as in ClassificationScores; calibration_error counts each label of
+    each text as a decision. Bands are bootstrapped over texts, but for subset_accuracy's, which is Wilson's.
     """
 
     examples: int
@@ -83,6 +84,7 @@ class LabelSetScores:
     macro_f1_band: tuple[float, float]
     labels: tuple[str, ...]
     by_label: tuple[LabelScore, ...]
+    calibration_error: float | None
     level: float
 
 
@@ -119,9 +121,9 @@ def score_classes(
         macro_f1=macro.mid,
         macro_f1_band=_ends(macro),
         labels=tuple(labels),
-        by_label=_by_label(statistics.sum(axis=0), labels),
+        by_label=label_scores(statistics.sum(axis=0), labels),
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        calibration_error=None if confidences is None else calibration_error(reliability),
+        calibration_error=None if confidences is None else expected_calibration_error(confidences, correct, BINS),
         reliability=reliability,
         level=resampling.level,
     )
@@ -132,9 +134,10 @@ def score_label_sets(
     predicted: Sequence[Collection[str]],
     labels: Sequence[str],
     *,
+    probabilities: Array | None = None,
     resampling: Resampling | None = None,
 ) -> LabelSetScores:
-    """Score predictions of several labels a text. Raises as score_classes does."""
+    """Score predictions of several labels a text; probabilities (N, L). Raises as score_classes does."""
     resampling = resampling or Resampling()
     _check_numbers(truth, predicted)
     for chosen in (*truth, *predicted):
@@ -152,7 +155,8 @@ def score_label_sets(
         macro_f1=macro.mid,
         macro_f1_band=_ends(macro),
         labels=tuple(labels),
-        by_label=_by_label(statistics.sum(axis=0), labels),
+        by_label=label_scores(statistics.sum(axis=0), labels),
+        calibration_error=None if probabilities is None else _decisions_error(probabilities, true),
         level=resampling.level,
     )
 
@@ -187,6 +191,22 @@ def micro_f1(sums: Array) -> Array:
     right, given, true = (part.sum(axis=-1) for part in numpy.split(sums, 3, axis=-1))
     found: Array = 2 * right / numpy.maximum(given + true, 1)
     return found
+
+
+def label_scores(sums: Array, labels: Sequence[str]) -> tuple[LabelScore, ...]:
+    """From sums (3L,) of right, given and true, the scores of each label."""
+    right, given, true = numpy.split(sums, 3)
+    return tuple(
+        LabelScore(
+            label=label,
+            precision=float(right[place] / max(given[place], 1)),
+            recall=float(right[place] / max(true[place], 1)),
+            f1=float(2 * right[place] / max(given[place] + true[place], 1)),
+            examples=int(true[place]),
+            predicted=int(given[place]),
+        )
+        for place, label in enumerate(labels)
+    )
 
 
 def accuracy_interval(correct: Sequence[bool] | Array, *, level: float = 0.95) -> Band:
@@ -226,25 +246,10 @@ def reliability_table(
     )
 
 
-def calibration_error(table: Sequence[ReliabilityBin]) -> float:
-    """Expected: the mean distance between confidence and share right, each bin by its examples."""
-    n_examples = sum(part.examples for part in table)
-    return sum(part.examples * abs(part.confidence - part.accuracy) for part in table) / n_examples
-
-
-def _by_label(sums: Array, labels: Sequence[str]) -> tuple[LabelScore, ...]:
-    right, given, true = numpy.split(sums, 3)
-    return tuple(
-        LabelScore(
-            label=label,
-            precision=float(right[place] / max(given[place], 1)),
-            recall=float(right[place] / max(true[place], 1)),
-            f1=float(2 * right[place] / max(given[place] + true[place], 1)),
-            examples=int(true[place]),
-            predicted=int(given[place]),
-        )
-        for place, label in enumerate(labels)
-    )
+def _decisions_error(probabilities: Array, truth: Array) -> float:
+    """Each label is given or not: the confidence is that of the likelier of the two."""
+    given = probabilities >= 0.5
+    return expected_calibration_error(numpy.maximum(probabilities, 1 - probabilities), given == (truth > 0), BINS)
 
 
 def _indicators(sets: Sequence[Collection[str]], labels: Sequence[str]) -> Array:

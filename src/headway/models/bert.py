@@ -15,7 +15,7 @@ from headway.nn.dropout import Dropout
 from headway.nn.feed_forward import FeedForward, GatedFeedForward
 from headway.nn.heads import Pooler, Transform
 from headway.nn.linear import Linear
-from headway.nn.mixing_block import MixingBlock, PackedAttention
+from headway.nn.mixing_block import MixingBlock, PackedAttention, packed_rotation
 from headway.nn.packing import Packing
 from headway.nn.positions import RotaryPositions
 from headway.nn.trace import Ablation, Trace, watch
@@ -187,7 +187,7 @@ class BERT(nn.Module):
     def _rotation(self, packing: Packing) -> Rotate | None:
         if self.config.positions != "rotary":
             return None
-        return RotaryPositions(self.config.width // self.config.n_heads).rotation(packing.positions[None])
+        return packed_rotation(RotaryPositions(self.config.width // self.config.n_heads), packing)
 
     def _pooled(self, states: Tensor) -> Tensor:
         """(B, T, D) -> (B, D)."""

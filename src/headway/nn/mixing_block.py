@@ -4,7 +4,7 @@ What mixes is attention, or what stands in for it (Lee-Thorp et al. 2021, "FNet"
 (Devlin et al. 2018) or before each sublayer (Radford et al. 2019, section 2.3).
 """
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from headway.nn.attention import Rotate, SelfAttention, attend_plainly
 from headway.nn.packing import Packing
+from headway.nn.positions import RotaryPositions
 from headway.nn.trace import Watch
 
 
@@ -31,16 +32,13 @@ class PackedAttention(SelfAttention):
     def forward(  # type: ignore[override]
         self, x: Tensor, packing: Packing, *, watch: Watch | None = None, rotate: Rotate | None = None
     ) -> Tensor:
-        """x (N, D) -> (N, D). `rotate` turns queries and keys (1, H, N, K) of the packed tokens.
+        """x (N, D) -> (N, D). `rotate` turns the queries and keys in (N, 3, H, K), where the values come third.
 
         The fused kernel runs for each group of equally long rows on views of one product, without a mask.
         """
         parts = self.qkv(x).view(len(x), 3, self.n_heads, -1)  # (N, 3, H, K)
         if rotate is not None:
-            query_key, value = parts[:, :2], parts[:, 2:]
-            turned = rotate(query_key.flatten(1, 2).transpose(0, 1)[None])  # (1, 2 H, N, K)
-            turned = turned[0].transpose(0, 1).reshape(len(x), 2, self.n_heads, -1)
-            parts = torch.cat([turned, value], dim=1)
+            parts = rotate(parts)
         mixed, maps = [], []
         for part in packing.split(parts):  # (rows, length, 3, H, K)
             query, key, value = part.permute(2, 0, 3, 1, 4).unbind(0)  # (rows, H, length, K)
@@ -60,6 +58,50 @@ class PackedAttention(SelfAttention):
                 kept[list(watch.silenced)] = 0.0
                 merged = (merged.view(len(x), self.n_heads, -1) * kept[:, None]).flatten(1)
         return self.output(merged)  # type: ignore[no-any-return]
+
+
+def packed_rotation(positions: RotaryPositions, packing: Packing) -> Rotate:
+    """How rotary positions turn the queries and keys in (N, 3, H, K) of packed tokens; the values stay."""
+    half = positions.head_width // 2
+    first_axis = torch.zeros(1, 1, packing.n_tokens, 2 * half, device=packing.device)
+    first_axis[..., :half] = 1.0
+    turned = positions.rotation(packing.positions[None])(first_axis)  # cosines, then sines
+    cosines, sines = turned[0, 0, :, None, None].chunk(2, dim=-1)  # (N, 1, 1, K / 2) each
+
+    def rotate(parts: Tensor) -> Tensor:
+        result: Tensor = _Rotation.apply(parts, cosines, sines)  # type: ignore[no-untyped-call]
+        return result
+
+    return rotate
+
+
+class _Rotation(torch.autograd.Function):
+    """Turning back is the gradient of turning, so nothing but the angles need be kept."""
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+        ctx.save_for_backward(cosines, sines)
+        return _turned(parts, cosines, sines)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cosines, sines = ctx.saved_tensors
+        return _turned(gradients[0], cosines, -sines), None, None
+
+
+def _turned(parts: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """parts (N, 3, H, K), cosines and sines (N, 1, 1, K / 2) -> (N, 3, H, K), computed in float32 at least."""
+    precision = torch.promote_types(parts.dtype, cosines.dtype)
+    if parts.dtype != precision:
+        return _turned(parts.to(precision), cosines, sines).to(parts.dtype)
+    cosines, sines = cosines.to(precision), sines.to(precision)
+    result = torch.empty_like(parts, memory_format=torch.contiguous_format)
+    result[:, 2] = parts[:, 2]
+    first, second = parts[:, :2].chunk(2, dim=-1)
+    new_first, new_second = result[:, :2].chunk(2, dim=-1)
+    torch.mul(first, cosines, out=new_first).addcmul_(second, sines, value=-1.0)
+    torch.mul(second, cosines, out=new_second).addcmul_(first, sines)
+    return result
 
 
 class MixingBlock(nn.Module):

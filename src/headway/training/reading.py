@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from headway.corpus.batches import IGNORED
 from headway.corpus.documents import text_bytes
 from headway.corpus.labelled_file import fingerprint_of
 from headway.formats.bundled import locate
@@ -24,9 +25,12 @@ from headway.text.tokenizer import Tokenizer
 from headway.training.defaults import DEFAULT, TextFacts
 from headway.training.masked import learn_vocabulary
 from headway.training.material import Tokenizers
+from headway.training.pairs import PairMaterial
+from headway.training.reading_answers import answer_rows
 from headway.training.reading_batches import ReadingBatches, longest_of
 from headway.training.reading_defaults import fill_in_reading, stride_of, window_of
 from headway.training.reading_examples import Divided, classify_rows
+from headway.training.reading_goals import Answer, Embed, Tag
 from headway.training.reading_objectives import (
     Classify,
     Goal,
@@ -34,6 +38,7 @@ from headway.training.reading_objectives import (
     answers_of,
     balanced_weights,
 )
+from headway.training.reading_pairs import pair_rows
 from headway.training.reading_store import (
     ReadingFacts,
     Rows,
@@ -42,6 +47,7 @@ from headway.training.reading_store import (
     write_facts,
     write_rows,
 )
+from headway.training.reading_tags import tag_rows
 from headway.training.recipe import Recipe
 from headway.training.report import Reporter
 
@@ -53,15 +59,20 @@ class ReadingMaterial:
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
+        self._pairs = PairMaterial(recipe) if recipe.task == "embed" else None
 
     @property
     def places(self) -> list[str]:
-        """The files that are read."""
+        """The files and folders that are read."""
+        if self._pairs is not None:
+            return self._pairs.places
         data = self._recipe.data
         return [path for path in (data.path, data.validation) if path is not None]
 
     def fingerprint(self) -> str:
         """The content of all that a run reads, as one hash."""
+        if self._pairs is not None:
+            return self._pairs.fingerprint()
         return "+".join(fingerprint_of(Path(place)) for place in self.places)
 
     def write(self, folder: Path, known: Tokenizers | None, reporter: Reporter) -> tuple[Tokenizers, TextFacts]:
@@ -117,8 +128,9 @@ class ReadingMaterial:
             train,
             tokens=settings.batch_tokens,
             seed=settings.seed,
-            apart=facts.task == "embed",
             padding=tokenizers.source.padding or 0,
+            apart=facts.task == "embed",
+            words=facts.task == "tag",
         )
         return ReadingObjective(
             batches,
@@ -130,14 +142,13 @@ class ReadingMaterial:
     def describe(self, recipe: Recipe, facts: TextFacts, folder: Path) -> None:
         """Write reader.json: the task, its labels and how long rows are."""
         found = read_facts(folder / "training" / "data")
-        pooling = "mean" if recipe.start is None else read_reader_settings(locate(recipe.start)).pooling
         settings = ReaderSettings(
             task=recipe.task,
             labels=found.labels,
             multi_label=found.multi_label,
             pair=found.pair,
             scheme=found.scheme,
-            pooling=pooling,
+            pooling=_pooling(recipe),
             longest=found.window,
             stride=found.stride,
         )
@@ -192,30 +203,58 @@ def _examples(
     recipe: Recipe, learn: Callable[[list[str]], Tokenizer], window: int, stride: int
 ) -> tuple[Tokenizer, Divided]:
     """The data of a task as rows."""
-    start = None if recipe.start is None else locate(recipe.start)
-    return classify_rows(recipe.data, start, learn=learn, window=window)
+    data, start = recipe.data, None if recipe.start is None else locate(recipe.start)
+    if recipe.task == "tag":
+        return tag_rows(data, start, learn=learn, window=window)
+    if recipe.task == "answer":
+        return answer_rows(data, learn=learn, window=window, stride=stride)
+    if recipe.task == "embed":
+        return pair_rows(data, learn=learn, window=window)
+    return classify_rows(data, start, learn=learn, window=window)
 
 
 def _goal(recipe: Recipe, facts: ReadingFacts, train: Rows) -> Goal:
+    if facts.task == "answer":
+        return Answer()
+    if facts.task == "embed":
+        return Embed(scale=recipe.train.similarity_scale, pooling=_pooling(recipe))
+    targets = train.all_targets()
+    targets = targets[targets != IGNORED]
     n_labels, weights = len(facts.labels), None
     if recipe.train.class_weights == "balanced":
-        weights = balanced_weights(train.all_targets(), n_labels, rows=len(train), multi_label=facts.multi_label)
+        rows = len(train) if facts.multi_label else len(targets)
+        weights = balanced_weights(targets, n_labels, rows=rows, multi_label=facts.multi_label)
+    if facts.task == "tag":
+        assert facts.scheme is not None
+        return Tag(labels=facts.labels, scheme=facts.scheme, weights=weights)
     return Classify(n_labels=n_labels, multi_label=facts.multi_label, weights=weights)
+
+
+def _pooling(recipe: Recipe) -> Literal["mean", "cls"]:
+    """That of the start model where it says, else the mean."""
+    return "mean" if recipe.start is None else read_reader_settings(locate(recipe.start)).pooling
 
 
 def _validation_logits(
     recipe: Recipe, facts: ReadingFacts, validation: Rows, model: nn.Module
 ) -> tuple[Tensor, Tensor]:
-    """What the head says of all that is measured on, and what is right: (N, L) and (N,), or with several labels (N, L)."""
+    """What the head says of all that is measured on, (N, L), and what is right: (N,), or with several labels (N, L)."""
     assert recipe.train.batch_tokens is not None
-    batches = ReadingBatches(validation, tokens=recipe.train.batch_tokens, seed=0, apart=False, padding=0)
+    words = facts.task == "tag"
+    batches = ReadingBatches(validation, tokens=recipe.train.batch_tokens, seed=0, padding=0, apart=False, words=words)
     goal = Classify(n_labels=len(facts.labels), multi_label=facts.multi_label)
     logits, targets = [], []
+    device = next(model.parameters()).device
     with torch.no_grad():
-        for _, part in batches.every(validation, recipe.train.batch_tokens):
+        for _, given in batches.every(validation, recipe.train.batch_tokens):
+            part = given.to(device)
             answers = answers_of(model, part)
-            logits.append(answers)
-            targets.append(goal.wanted(part.targets) if facts.multi_label else part.targets[:, 0])
+            wanted = goal.wanted(part.targets) if facts.multi_label else part.targets[:, 0]
+            if words:
+                there = part.targets != IGNORED
+                answers, wanted = answers[there], part.targets[there]
+            logits.append(answers.cpu())
+            targets.append(wanted.cpu())
     return torch.cat(logits), torch.cat(targets)
 
 

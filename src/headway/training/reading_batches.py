@@ -45,11 +45,13 @@ class ReadingPart:
 
 
 class ReadingBatches:
-    """Batches of rows; `apart`: a row is two, its first text and its second."""
+    """Batches of rows; `apart`: a row is two, one for each text; `words`: each target counts, not each row."""
 
-    def __init__(self, rows: Rows, *, tokens: int, seed: int, apart: bool, padding: int) -> None:
+    # Six parameters and a seventh for what counts.
+    def __init__(self, rows: Rows, *, tokens: int, seed: int, padding: int, apart: bool, words: bool) -> None:
         """tokens: the most a step has, padding included. padding: the id that fills up short rows."""
-        self.rows, self.tokens, self.apart, self._padding = rows, tokens, apart, padding
+        self.rows, self.tokens, self.apart = rows, tokens, apart
+        self._words, self._padding = words, padding
         self._order = PairBatches(_as_pairs(rows, apart), tokens=tokens, seed=seed, start_id=0, end_id=0)
 
     @property
@@ -101,7 +103,7 @@ class ReadingBatches:
             lengths=torch.from_numpy(whole),
             segments=segments.long() if (firsts < whole).any() else None,
             targets=wanted,
-            count=len(numbers),
+            count=int((wanted != IGNORED).sum()) if self._words else len(numbers),
         )
 
 

@@ -84,8 +84,8 @@ def fill_in_reading(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] |
     parameters = config.n_parameters()
     if start is None:
         reasons.append(
-            f"begins from nothing: {config.n_layers} layers {config.width} wide, {parameters:,} parameters; a model that "
-            "has read other text first does better (--from)"
+            f"begins from nothing: {config.n_layers} layers {config.width} wide, {parameters:,} parameters; a model "
+            "that has read other text first does better (--from)"
         )
     batch_tokens = given.batch_tokens or _batch_tokens(recipe, facts)
     if batch_tokens < facts.longest:

@@ -14,7 +14,8 @@ from headway.text.tokenizer import Tokenizer
 from headway.training.reading_store import Row
 from headway.training.recipe import DataSettings
 
-_MOST_VALIDATION = 3000
+MOST_VALIDATION = 3000
+"""Examples that are kept aside at most."""
 _SHOWN = 5
 
 
@@ -47,7 +48,7 @@ def labelled_examples(
             [example.texts for example in examples],
             [example.labels for example in examples],
             share=data.validation_share,
-            most=_MOST_VALIDATION,
+            most=MOST_VALIDATION,
         )
         train = [example for example, kept in zip(examples, aside, strict=True) if not kept]
         validation = [example for example, kept in zip(examples, aside, strict=True) if kept]
@@ -92,7 +93,7 @@ def classify_rows(
             rows.append(Row(ids, segments.count(0), [numbers[label] for label in example.labels]))
     if divided.cut:
         notes.append(
-            f"{divided.cut:,} texts are longer than {window} tokens and are read that far; --set train.window=N for more"
+            f"{divided.cut:,} texts are longer than {window} tokens and are read that far (--set train.window=N)"
         )
     return tokenizer, divided
 
@@ -132,7 +133,8 @@ def _labels(
         shown = ", ".join(map(repr, names[:_SHOWN]))
         raise DataError(
             f"the validation data has labels that the training data has not: {shown} ({len(unknown)} examples, first "
-            f"{unknown[0].place});\nknown are {', '.join(map(repr, found[:20]))}\nMend them, or add examples to train on."
+            f"{unknown[0].place});\nknown are {', '.join(map(repr, found[:20]))}\n"
+            "Mend them, or add examples to train on."
         )
     if len(found) < (1 if data.multi_label else 2):
         raise DataError(

@@ -133,7 +133,7 @@ def _macro_f1(gold: Tensor, said: Tensor) -> float:
 
 
 def balanced_weights(targets: Any, n_labels: int, *, rows: int, multi_label: bool) -> Tensor:
-    """(L,) weights that let each label count alike: rows / (L * its rows), or multi-label: rows without by rows with."""
+    """(L,) weights that let each label count alike: rows / (L * its rows); multi-label: rows without by rows with."""
     counts = torch.bincount(torch.as_tensor(targets), minlength=n_labels).double()
     if multi_label:
         return ((rows - counts) / counts.clamp(min=1)).clamp(min=0.05, max=100.0).float()

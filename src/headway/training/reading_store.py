@@ -103,7 +103,7 @@ def write_rows(folder: Path, name: str, rows: Iterable[Row]) -> Rows:
     arrays = _arrays(list(rows))
     try:
         with open(folder / f"{name}.npz", "xb") as file:
-            numpy.savez(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            numpy.savez(file, allow_pickle=False, **arrays)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

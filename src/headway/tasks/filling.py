@@ -1,0 +1,83 @@
+"""What stood behind a mask: the likeliest tokens, with the text as each would make it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from headway.corpus.layout_of_texts import lay_out
+from headway.errors import DataError, FormatError, UsageError
+from headway.tasks.reading import Opened, Row
+from headway.text.tokenizer import MASK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """A guess for one mask.
+
+    place: which mask of the text, from 0. token: what the id adds to a text, without blanks around; text: the whole
+    text with it in place of that mask, other masks as they were.
+    """
+
+    place: int
+    token: str
+    probability: float
+    id: int
+    text: str
+
+
+def fill(reader: Opened, text: str, *, top: int) -> tuple[Fill, ...]:
+    """The `top` likeliest tokens for each mask of the text, mask by mask; special tokens are never guessed.
+
+    A text longer than the model is read around each mask. Raises UsageError for a text without a mask and a reader
+    that guesses no words.
+    """
+    if getattr(reader.model, "output", None) is None or not hasattr(reader.model, "before_output"):
+        raise FormatError(f"{reader.name} guesses no words: it has no masked-word head; take another model")
+    mask = reader.tokenizer.mask
+    if mask is None:
+        raise FormatError(f"the tokenizer of {reader.name} has no {MASK}, so nothing can be hidden from it")
+    if not 1 <= top <= reader.tokenizer.size:
+        raise UsageError(f"top must be in 1..{reader.tokenizer.size}, but got {top}")
+    if not text.strip():
+        raise DataError(f"there is no text; give one with {MASK} where a word is to be guessed")
+    ids = reader.tokenizer.encode(text, allowed_special={MASK})
+    places = [place for place, id in enumerate(ids) if id == mask]
+    if not places:
+        raise UsageError(f'write {MASK} where a word is to be guessed, for instance "The {MASK} of the Union"')
+    rows = [_around(reader, ids, place, number) for number, place in enumerate(places)]
+    found: dict[int, tuple[Fill, ...]] = {}
+    special = list(reader.tokenizer.special_tokens.values())
+    for some, states, _ in reader.states([row for row, _ in rows]):
+        for row, state in zip(some, states, strict=True):
+            number = row.text
+            with torch.no_grad():
+                read = reader.model.before_output(state[rows[number][1]][None])
+                logits = reader.model.output(read)[0].float()
+            probabilities = logits.softmax(dim=-1)
+            probabilities[special] = -1.0
+            best = probabilities.topk(min(top, len(probabilities) - len(special)))
+            found[number] = tuple(
+                _guess(reader, text, number, id, value)
+                for value, id in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            )
+    return tuple(guess for number in sorted(found) for guess in found[number])
+
+
+def _around(reader: Opened, ids: list[int], place: int, number: int) -> tuple[Row, int]:
+    """The row that holds a mask, as much of the text on either side as fits, and where in it the mask stands."""
+    room = reader.room(pair=False)
+    begin = min(max(0, place - room // 2), max(0, len(ids) - room))
+    laid, segments = lay_out(reader.tokenizer, ids[begin : begin + room])
+    first = int(reader.tokenizer.begin_of_text is not None)
+    return Row(text=number, ids=laid, segments=segments, begin=begin), place - begin + first
+
+
+def _guess(reader: Opened, text: str, number: int, id: int, probability: float) -> Fill:
+    token = reader.tokenizer.decode([id]).strip()
+    parts = text.split(MASK)
+    continues = reader.tokenizer.continues_word
+    if continues is not None and continues[id]:
+        token = token.removeprefix("##")
+        parts[number] = parts[number].rstrip()
+    whole = MASK.join(parts[: number + 1]) + token + MASK.join(parts[number + 1 :])
+    return Fill(place=number, token=token, probability=probability, id=id, text=whole)

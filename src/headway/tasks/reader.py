@@ -1,0 +1,168 @@
+"""Reader: a model that reads, with its tokenizer: it fills masks, classifies, and turns texts into vectors."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from headway.errors import FormatError, UsageError
+from headway.formats.bundled import locate
+from headway.formats.folder import load
+from headway.formats.reader_settings import ReaderSettings, read_reader_settings
+from headway.models.registry import family_of
+from headway.tasks.classifying import Classification, classify, label_logits
+from headway.tasks.embedding import embed
+from headway.tasks.filling import Fill, fill
+from headway.tasks.placement import choose_device, into_native_precision
+from headway.tasks.reading import Opened, checked
+from headway.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy
+    import torch
+    from numpy.typing import NDArray
+
+Pair = tuple[str, str]
+
+
+class Reader:
+    """Opens a model folder once and reads texts with it; safe to call from one thread at a time."""
+
+    def __init__(
+        self,
+        model: str | Path = "reader",
+        *,
+        device: "str | torch.device" = "auto",
+        dtype: "str | torch.dtype | None" = None,
+    ) -> None:
+        """A model folder of ours or of Hugging Face, or a bundled model's name.
+
+        dtype: None keeps the stored precision, but bfloat16 runs as float32 where the processor lacks it. Raises
+        FormatError for a folder that is damaged, holds a model that does not read, or has no tokenizer.
+        """
+        folder = locate(model)
+        network, tokenizer = load(folder, device=choose_device(device), dtype=dtype)
+        if tokenizer is None:
+            raise FormatError(f"{model} has no tokenizer, so no text can be given to it; put its files into the folder")
+        if dtype is None:
+            into_native_precision(network)
+        self._join(network, tokenizer, read_reader_settings(folder), str(model))
+
+    @classmethod
+    def of(
+        cls, model: Any, tokenizer: Tokenizer, settings: ReaderSettings | None = None, *, name: str = "the model"
+    ) -> "Reader":
+        """A reader of a model in memory, which is put in evaluation mode; settings: what its folder would say."""
+        reader = cls.__new__(cls)
+        reader._join(model, tokenizer, settings or ReaderSettings(), name)
+        return reader
+
+    @property
+    def model(self) -> Any:
+        """The model, in evaluation mode."""
+        return self._opened.model
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        return self._opened.tokenizer
+
+    @property
+    def settings(self) -> ReaderSettings:
+        """What the folder says of labels, pooling and calibration."""
+        return self._opened.settings
+
+    def fill(self, text: str, *, top: int = 5) -> tuple[Fill, ...]:
+        """The `top` likeliest tokens for each [MASK] of the text, mask by mask, with their probabilities.
+
+        Raises UsageError for a text without a mask, FormatError for a model without a masked-word head.
+        """
+        return fill(self._opened, text, top=top)
+
+    @overload
+    def classify(
+        self, text: str | Pair, *, error_rate: float | None = ..., threshold: float | None = ...
+    ) -> Classification: ...
+
+    @overload
+    def classify(
+        self, text: list[str] | list[Pair], *, error_rate: float | None = ..., threshold: float | None = ...
+    ) -> list[Classification]: ...
+
+    def classify(
+        self,
+        text: str | Pair | list[str] | list[Pair],
+        *,
+        error_rate: float | None = None,
+        threshold: float | None = None,
+    ) -> Classification | list[Classification]:
+        """A text's label with calibrated probabilities; a list in gives a list out, each as if alone.
+
+        A reader of pairs takes (first, second). error_rate: abstain so that at most this share of the answers is wrong,
+        as measured on validation data; threshold: abstain below this probability. A long text is read in windows, whose
+        log-probabilities are averaged. Raises UsageError for a reader without labels, DataError for an empty text.
+        """
+        many = list(text) if isinstance(text, list) else [text]
+        texts, seconds = self._texts(many)
+        found = classify(self._opened, texts, seconds, error_rate=error_rate, threshold=threshold)
+        return found if isinstance(text, list) else found[0]
+
+    @overload
+    def embed(
+        self, text: str, *, pooling: Literal["mean", "cls"] | None = ..., normalise: bool | None = ...
+    ) -> "NDArray[numpy.float32]": ...
+
+    @overload
+    def embed(
+        self, text: Iterable[str], *, pooling: Literal["mean", "cls"] | None = ..., normalise: bool | None = ...
+    ) -> "NDArray[numpy.float32]": ...
+
+    def embed(
+        self,
+        text: str | Iterable[str],
+        *,
+        pooling: Literal["mean", "cls"] | None = None,
+        normalise: bool | None = None,
+    ) -> "NDArray[numpy.float32]":
+        """A text as a vector (D,), or texts as (N, D), float32.
+
+        pooling: None is the folder's, else the mean; normalise: to length 1, None as the folder says. Raises DataError
+        for an empty text.
+        """
+        texts = checked([text] if isinstance(text, str) else text)
+        if not texts:
+            raise UsageError("there is no text to embed")
+        vectors = embed(
+            self._opened,
+            texts,
+            pooling=pooling or self.settings.pooling,
+            normalise=self.settings.normalise if normalise is None else normalise,
+        )
+        return vectors[0] if isinstance(text, str) else vectors
+
+    def logits(self, texts: Sequence[str] | Sequence[Pair]) -> "NDArray[numpy.float64]":
+        """The head's own numbers (N, L) for texts or pairs, before the temperature."""
+        firsts, seconds = self._texts(list(texts))
+        found: NDArray[numpy.float64] = label_logits(self._opened, firsts, seconds)[0].numpy()
+        return found
+
+    def _texts(self, many: Sequence[str | Pair]) -> tuple[list[str], list[str] | None]:
+        settings = self.settings
+        if settings.task != "classify":
+            raise UsageError(
+                f"{self._opened.name} has no labels for texts; fine-tune one with headway train --task classify"
+            )
+        pairs = [one for one in many if not isinstance(one, str)]
+        if pairs and len(pairs) < len(many):
+            raise UsageError("give texts or pairs of texts, not both at once")
+        if bool(pairs) != settings.pair and many:
+            wanted = "pairs of texts, (first, second)" if settings.pair else "single texts"
+            raise UsageError(f"{self._opened.name} was trained on {wanted}; give it those")
+        if pairs:
+            return checked(first for first, _ in pairs), checked(second for _, second in pairs)
+        return checked(one for one in many if isinstance(one, str)), None
+
+    def _join(self, model: Any, tokenizer: Tokenizer, settings: ReaderSettings, name: str) -> None:
+        if not family_of(model).encoder or family_of(model).reads_source:
+            verb = "headway translate" if family_of(model).reads_source else "headway write"
+            raise FormatError(f"{name} is a {family_of(model).name}, which is no reader; {verb} uses it")
+        self._opened = Opened(name=name, model=model.eval(), tokenizer=tokenizer, settings=settings)
