@@ -12,6 +12,7 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ def dense_rows(length: int, width: int) -> list[Row]:
         "Hartley": maps.hartley_matrix(length, width),
     }
     for name, mixer in modules(width).items():
-        named[name] = jacobian(lambda x, mixer=mixer: applied(mixer, x), torch.randn(length, width).double())
+        named[name] = jacobian(partial(applied, mixer), torch.randn(length, width).double())
     rows = []
     for name, matrix in named.items():
         rows.append(Row(mixer=name, size=size, residual=False, figures=figures_of(matrix)))
@@ -132,14 +133,19 @@ def head_rows(length: int, head_width: int) -> list[tuple[str, MapFigures]]:
 
 def laplace_rows(length: int, modes: int) -> list[tuple[str, MapFigures, float]]:
     """A fresh bank's states, all modes at once, and its slowest and fastest mode alone; with the bound of each."""
-    mixer = LaplaceMixer(2 * modes).double()
-    rate = mixer.log_rate.detach().exp()
-    decay = torch.polar((-rate).exp(), rate * mixer.turn.detach())
+    decay = bank(modes)
     order = decay.abs().argsort()
     rows = []
     for name, chosen in (("all modes", decay), ("fastest", decay[order[:1]]), ("slowest", decay[order[-1:]])):
         rows.append((name, figures_of_values(maps.laplace_values(chosen, length)), maps.laplace_bound(chosen)))
     return rows
+
+
+def bank(modes: int) -> Tensor:
+    """The lambdas (M,) of a fresh bank."""
+    mixer = LaplaceMixer(2 * modes).double()
+    rate = mixer.log_rate.detach().exp()
+    return torch.polar((-rate).exp(), rate * mixer.turn.detach())
 
 
 def return_rows(length: int, width: int) -> list[list[str]]:
@@ -155,9 +161,9 @@ def return_rows(length: int, width: int) -> list[list[str]]:
         ("Hartley + residual", x + applied(HartleyMixer(), x), lambda y: y / 2.0),
         *attention_ways(x),
     ]
-    decay = torch.polar(torch.logspace(-0.01, -1, width // 2, base=math.e).double(), torch.linspace(0, 3, width // 2))
+    decay = bank(width // 2)
     signal = torch.view_as_complex(x.view(length, -1, 2).contiguous())
-    states = maps.laplace_states(signal, decay.to(torch.complex128))
+    states = maps.laplace_states(signal, decay)
     for name, output, undo in ways:
         for precision, dtype in maps.PRECISIONS.items():
             loss = maps.loss_of(x, undo(maps.stored(output, dtype)))
@@ -177,12 +183,11 @@ def attention_ways(x: Tensor) -> list[tuple[str, Tensor, Callable[[Tensor], Tens
     alone = weights @ x @ columns
 
     def undo_alone(y: Tensor) -> Tensor:
-        return torch.linalg.pinv(weights) @ y @ torch.linalg.pinv(columns)
+        back: Tensor = torch.linalg.pinv(weights) @ y @ torch.linalg.pinv(columns)
+        return back
 
     def undo_residual(y: Tensor) -> Tensor:
-        return maps.solve(
-            lambda z: z + weights @ z @ columns, lambda z: z + weights.T @ z @ columns.T, y, steps=3000
-        )
+        return maps.solve(lambda z: z + weights @ z @ columns, lambda z: z + weights.T @ z @ columns.T, y, steps=3000)
 
     return [("attention head", alone, undo_alone), ("attention head + residual", x + alone, undo_residual)]
 

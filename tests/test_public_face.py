@@ -9,6 +9,7 @@ import headway
 
 PUBLIC = [
     "HeadwayError",
+    "Reader",
     "Recipe",
     "Tokenizer",
     "Translator",

@@ -12,6 +12,7 @@ from headway.version import __version__ as __version__
 if TYPE_CHECKING:
     from headway.formats.folder import load as load
     from headway.formats.folder import save as save
+    from headway.tasks.reader import Reader as Reader
     from headway.tasks.translator import Translator as Translator
     from headway.tasks.writer import Writer as Writer
     from headway.text.tokenizer import Tokenizer as Tokenizer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from headway.training.run import train as train
 
 _HOMES = {
+    "Reader": "headway.tasks.reader",
     "Recipe": "headway.training.recipe",
     "Tokenizer": "headway.text.tokenizer",
     "Translator": "headway.tasks.translator",
@@ -32,6 +34,7 @@ _HOMES = {
 
 __all__ = [
     "HeadwayError",
+    "Reader",
     "Recipe",
     "Tokenizer",
     "Translator",

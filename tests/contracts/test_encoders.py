@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from cases import build as build_decoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import ContextError, UsageError
 from headway.formats.folder import load, save
 from headway.models.bert import BERT, BERTConfig
+from headway.models.registry import FAMILIES
 from headway.nn.trace import Trace
 
 VOCABULARY = 31
@@ -206,3 +208,41 @@ def test_half_precision_stays_near_full_precision(name: str) -> None:
     half = build(name, initial_deviation=0.05).to(torch.bfloat16).encode(ids, lengths)
     assert half.dtype == torch.bfloat16
     assert float((half.float() - full).abs().mean() / full.abs().mean()) < 0.05
+
+
+# The families that write, as readers of what stands before each token: the same contracts, in one direction.
+
+CAUSAL = ("gpt2", "gpt2-scaled-by-layer", "laplace")
+
+
+def test_every_family_that_reads_alone_has_a_case() -> None:
+    reading = {name for name, family in FAMILIES.items() if family.encoder and not family.reads_source}
+    assert reading == {"bert", *(name.partition("-")[0] for name in CAUSAL)}
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+@torch.no_grad()
+def test_a_causal_encoders_row_does_not_depend_on_its_batch_padding_or_segments(name: str) -> None:
+    model, lengths = build_decoder(name).model, [13, 2, 7, 1, 5]
+    ids = random_ids(5, 13)
+    states = model.encode(ids, torch.tensor(lengths))
+    for row, length in enumerate(lengths):
+        torch.testing.assert_close(states[row, :length], model.encode(ids[row : row + 1, :length])[0], **CLOSE)
+        assert not states[row, length:].any()
+    assert torch.equal(model.encode(ids, torch.tensor(lengths), torch.ones_like(ids)), states)
+    torch.testing.assert_close(model.encode(ids), model(ids, hidden=True), rtol=0, atol=0)
+    trace = Trace(residual=True)
+    torch.testing.assert_close(model.encode(ids, torch.tensor(lengths), trace=trace), states, rtol=0, atol=2e-5)
+    assert {"embedding", "layers.0.residual"} <= trace.found.keys()
+    with pytest.raises(ContextError):
+        model.encode(random_ids(1, 29))
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_causal_encoder_learns_from_what_stands_before_alone(name: str) -> None:
+    model = build_decoder(name).model
+    weight = model.token_embedding.weight
+    states = model.encode(torch.arange(21).view(3, 7), torch.tensor([7, 5, 7]))
+    (gradient,) = torch.autograd.grad(states[0, 3].square().sum(), weight)
+    reached = gradient.abs().sum(dim=1)[:21].view(3, 7) > 0
+    assert reached[0].tolist() == [True] * 4 + [False] * 3 and not reached[1:].any()

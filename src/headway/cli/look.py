@@ -1,4 +1,4 @@
-"""`headway look`: what a model attended to, as a table in the terminal, a picture or a page."""
+"""`headway look`: what a model attended to, and what its layers do with a signal: tables, a picture or a page."""
 
 import os
 import shutil
@@ -55,13 +55,20 @@ def look(
     place: Place | None = None,
     svg: Annotated[Path | None, Parameter(help="Write a picture to this file.")] = None,
     html: Annotated[Path | None, Parameter(help="Write a page to this file.")] = None,
+    spectrum: Annotated[
+        bool, Parameter(help="Of any model: what its layers do with a signal, and what can be read back.", negative=())
+    ] = False,
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
     """Show which source words each word of a translation was made from: rows are the translation's words.
 
     Example: headway look en-fr "The agreement was signed in August 1992." --svg alignment.svg
+    Example: headway look writer --spectrum - < book.txt
     """
     looking, judging, place = looking or Looking(), judging or Judging(), place or Place()
+    if spectrum:
+        _show_spectrum((model, text), looking, judging, place, {"svg": svg, "html": html}, json)
+        return
     if judging.pairs is not None:
         name, _ = model_and_text(model, text, default=DEFAULT_MODEL, given=True)
         _require_source(name)
@@ -103,6 +110,32 @@ def look(
         print_table(grid)
     else:
         note("".join(f"written: {path}\n" for path in (svg, html) if path is not None).rstrip())
+
+
+# Six parameters: the words of the command line that go with --spectrum, or may not.
+def _show_spectrum(
+    words: tuple[str | None, str | None],
+    looking: Looking,
+    judging: Judging,
+    place: Place,
+    pages: dict[str, Path | None],
+    json: bool,
+) -> None:
+    """Raises UsageError without a model, and for options that say what to see of an alignment."""
+    from headway.cli.spectrum import show_spectrum
+
+    model, text = words
+    if model is None:
+        raise UsageError("--spectrum needs a model, for instance: headway look writer --spectrum - < book.txt")
+    if looking != Looking() or judging != Judging():
+        raise UsageError(
+            "--spectrum shows all layers and heads\n"
+            "--target, --tokens, --layer, --head, --pairs, --gold and --remember are for alignments: leave them out."
+        )
+    given = "\n".join(read_lines(None)) if text == "-" else None if text is None else argument_text(text)
+    if given is not None and not given.strip():
+        raise DataError("there is no text to look at\nGive one, - for standard input, or none for the weights alone.")
+    show_spectrum(model, given, place=place, pages=pages, json=json)
 
 
 def print_table(grid: "AlignmentGrid") -> None:

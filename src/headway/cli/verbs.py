@@ -36,6 +36,24 @@ VERBS = (
         summary="Say a long text in few words, with a model trained to.",
     ),
     Verb(
+        name="fill",
+        function="headway.cli.fill:fill",
+        group="Use a model",
+        summary="Guess the words behind [MASK], from both sides.",
+    ),
+    Verb(
+        name="classify",
+        function="headway.cli.classify:classify",
+        group="Use a model",
+        summary="Say what each text is, or that it is not sure.",
+    ),
+    Verb(
+        name="embed",
+        function="headway.cli.embed:embed",
+        group="Use a model",
+        summary="Turn texts into vectors that can be compared.",
+    ),
+    Verb(
         name="look",
         function="headway.cli.look:look",
         group="Use a model",
@@ -45,13 +63,13 @@ VERBS = (
         name="demo",
         function="headway.cli.demo:demo",
         group="Use a model",
-        summary="See the bundled models write and translate; needs no network.",
+        summary="See the bundled models write, translate and read.",
     ),
     Verb(
         name="train",
         function="headway.cli.train:train",
         group="Make a model",
-        summary="Train on text or on pairs, or fine-tune with --from.",
+        summary="Train on text, pairs or labels, or fine-tune with --from.",
     ),
     Verb(
         name="evaluate",
@@ -95,7 +113,7 @@ VERBS = (
 def overview(version: str) -> str:
     """The text of `headway --help`."""
     lines = [
-        f"headway {version}: train, run and look inside models that write and translate",
+        f"headway {version}: train, run and look inside models that write, translate and read",
         "",
         "Usage: headway VERB [ARGUMENTS]   (headway VERB --help explains a verb, with an example)",
     ]
@@ -109,10 +127,12 @@ def overview(version: str) -> str:
         "  --debug   show the full traceback of an error",
         "  --help    explain the verb; --version prints the version",
         "",
-        "Two commands from text to a model that writes, and from pairs to one that translates:",
+        "Two commands from text to a model that writes, from pairs to one that translates, from labels to one that judges:",
         "  headway train my-texts/ -o my-model --minutes 10",
         '  headway write my-model "Once upon a time"',
         "  headway train pairs.tsv -o my-translator --family transformer --minutes 30",
         '  headway translate my-translator "A sentence."',
+        "  headway train reviews.tsv --from reader --task classify -o my-judge",
+        '  headway classify my-judge --text "A text."',
     ]
     return "\n".join(lines)

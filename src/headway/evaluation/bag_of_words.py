@@ -41,7 +41,7 @@ class BagSettings:
     run: int = 2
     weighting: Literal["tfidf", "counts"] = "tfidf"
     least_texts: int = 1
-    penalties: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+    penalties: tuple[float, ...] = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
     held_out: float = 0.1
     seed: int = 1
 

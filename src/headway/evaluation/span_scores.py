@@ -1,4 +1,4 @@
-"""How many spans a tagger finds: a span counts where its words and its label are right (Tjong Kim Sang and De Meulder 2003).
+"""How many spans a tagger finds: one counts where its words and its label are right (Tjong Kim Sang, De Meulder 2003).
 
 Which spans tags stand for is said by corpus/tag_schemes.py, leniently (conlleval's way, seqeval's default) or strictly.
 """

@@ -1,7 +1,7 @@
 """GPT-2 as Hugging Face's transformers writes it (class GPT2LMHeadModel), beside our settings and parameters.
 
-The released code keeps linear layers as (in, out); our parameters are (out, in). Which head a model has is what its
-tensors say: half a head is refused, never made up.
+The released code keeps linear layers as (in, out); our parameters are (out, in). A model's head is the one that
+`architectures` names: one that is missing or differs is refused, never made up.
 """
 
 import dataclasses
@@ -168,15 +168,10 @@ def rename(name: str) -> str | None:
 def settle(
     config: GPT2Config, stored: Mapping[str, StoredTensor], same: Callable[[str, str], bool]
 ) -> tuple[GPT2Config, frozenset[str]]:
-    """The settings with head and `tied` as the weights have them: an output matrix that differs is kept, and said."""
-    found = [head for head, theirs in _MODULES.items() if f"{theirs}.weight" in stored]
-    if found:
-        return _settle_reading(config, found, stored, same)
+    """The settings with `tied` as the weights have it: a head of its own that differs is kept, and said."""
     if config.head != "write":
-        return (
-            config,
-            frozenset(),
-        )  # the head that config.json names is missing, which is said when all names are checked
+        spare = _HEAD in stored and stored[_HEAD] == stored.get(_TOKENS) and same(_HEAD, _TOKENS)
+        return config, frozenset({_HEAD} if spare else ())
     if not config.tied or _HEAD not in stored:
         return config, frozenset()
     if _TOKENS not in stored or stored[_TOKENS].shape != (config.vocabulary, config.width):
@@ -189,22 +184,6 @@ def settle(
         stacklevel=2,
     )
     return dataclasses.replace(config, tied=False), frozenset()
-
-
-def _settle_reading(
-    config: GPT2Config, found: list[Head], stored: Mapping[str, StoredTensor], same: Callable[[str, str], bool]
-) -> tuple[GPT2Config, frozenset[str]]:
-    """The settings with the head that was found. Raises FormatError where the weights hold several."""
-    tied = _HEAD in stored and _TOKENS in stored and stored[_HEAD] == stored[_TOKENS] and same(_HEAD, _TOKENS)
-    if len(found) > 1 or (_HEAD in stored and not tied):
-        several = [*found, *(["write"] if _HEAD in stored else [])]
-        raise FormatError(
-            f"the weights hold several heads: {', '.join(several)}\nKeep one of them in the file; a model here has one."
-        )
-    (head,) = found
-    shape = stored[f"{_MODULES[head]}.weight"].shape
-    n_labels = 0 if head == "answer" or not shape else shape[0]
-    return dataclasses.replace(config, head=head, n_labels=n_labels), frozenset({_HEAD} if tied else ())
 
 
 LAYOUT = Layout(

@@ -101,7 +101,7 @@ class Reader:
         as measured on validation data; threshold: abstain below this probability. A long text is read in windows, whose
         log-probabilities are averaged. Raises UsageError for a reader without labels, DataError for an empty text.
         """
-        many = list(text) if isinstance(text, list) else [text]
+        many: list[str | Pair] = list(text) if isinstance(text, list) else [text]
         texts, seconds = self._texts(many)
         found = classify(self._opened, texts, seconds, error_rate=error_rate, threshold=threshold)
         return found if isinstance(text, list) else found[0]

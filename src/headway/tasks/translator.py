@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, cast, overload
 
 from headway.decoding.search import LengthPenalty, Search
 from headway.errors import ContextError, FormatError, UsageError
@@ -62,7 +62,7 @@ class Translator:
         if dtype is None:
             into_native_precision(loaded)
         settings = {**_special_ids(read_json(folder, "config.json")), **read_generation(folder)}
-        self._join(loaded, tokenizer, load_target_tokenizer(folder) or tokenizer, settings)
+        self._join(cast(AnyDecoder, loaded), tokenizer, load_target_tokenizer(folder) or tokenizer, settings)
 
     @classmethod
     def of(

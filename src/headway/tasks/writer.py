@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from headway.decoding.choice import Choice
 from headway.decoding.draft import DraftModel
@@ -71,6 +71,11 @@ class Writer:
                 f"{model} reads a source before it writes, so it does not go on from a prompt\n"
                 f'Translate with it: headway translate {model} "A sentence."'
             )
+        if not family_of(loaded).decoder or getattr(loaded.config, "head", "write") != "write":
+            raise UsageError(
+                f"{model} reads texts and does not write any\n"
+                f'Read with it: headway fill {model} "A [MASK] text.", or headway classify {model} --text "A text."'
+            )
         if tokenizer is None:
             raise FormatError(
                 f"{model} holds weights but no tokenizer that headway reads, and a writer needs one\n"
@@ -78,7 +83,7 @@ class Writer:
             )
         if dtype is None:
             into_native_precision(loaded)
-        self._join(loaded, tokenizer, _temperature(read_generation(folder), model))
+        self._join(cast(AnyDecoder, loaded), tokenizer, _temperature(read_generation(folder), model))
 
     @classmethod
     def of(cls, model: AnyDecoder, tokenizer: Tokenizer, *, temperature: float = 1.0) -> "Writer":
