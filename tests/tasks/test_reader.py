@@ -1,0 +1,182 @@
+"""Reader: guesses, labels and vectors, the same alone or in a batch, over windows, and refusals that say the way out."""
+
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from headway.errors import DataError, FormatError, UsageError
+from headway.formats.folder import save
+from headway.formats.reader_settings import ReaderSettings, write_reader_settings
+from headway.models.bert import BERT
+from headway.models.bert_sizes import BERTConfig
+from headway.models.gpt2 import GPT2, GPT2Config
+from headway.tasks.reader import Reader
+from headway.tasks.writer import Writer
+from headway.text.word_piece import WordPieceTokenizer
+from headway.text.word_piece_training import train_word_piece
+
+TEXTS = ["the red house by the sea", "a ship came home in the evening", "nobody saw the lighthouse keeper again"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> WordPieceTokenizer:
+    return train_word_piece(TEXTS * 3, 120)
+
+
+def bert(tokenizer: WordPieceTokenizer, head: str, n_labels: int = 0) -> BERT:
+    torch.manual_seed(5)
+    sizes = {"context": 16, "width": 12, "n_layers": 2, "n_heads": 3, "feed_forward": 17, "initial_deviation": 0.5}
+    return BERT(BERTConfig(vocabulary=tokenizer.size, head=head, n_labels=n_labels, **sizes))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def filler(tokenizer: WordPieceTokenizer) -> Reader:
+    return Reader.of(bert(tokenizer, "masked"), tokenizer)
+
+
+@pytest.fixture(scope="module")
+def judge(tokenizer: WordPieceTokenizer) -> Reader:
+    table = ((0.9, 0.0, 0.2), (0.6, 0.1, 0.5), (0.3, 0.4, 1.0))
+    settings = ReaderSettings(task="classify", labels=("bad", "fair", "good"), temperature=2.0, abstention=table)
+    return Reader.of(bert(tokenizer, "classify", 3), tokenizer, settings)
+
+
+def test_guesses_are_the_likeliest_tokens_of_the_whole_pass(filler: Reader, tokenizer: WordPieceTokenizer) -> None:
+    guesses = filler.fill("the [MASK] house", top=3)
+    ids = [tokenizer.begin_of_text, *tokenizer.encode("the"), tokenizer.mask, *tokenizer.encode("house")]
+    with torch.no_grad():
+        logits = filler.model(torch.tensor([[*ids, tokenizer.end_of_text]]))[0, 1 + len(tokenizer.encode("the"))]
+    expected = logits.softmax(dim=-1)
+    expected[list(tokenizer.special_tokens.values())] = -1.0
+    assert [guess.id for guess in guesses] == expected.topk(3).indices.tolist()
+    assert [guess.probability for guess in guesses] == pytest.approx(expected.topk(3).values.tolist(), rel=1e-4)
+    for guess in guesses:
+        assert guess.place == 0 and guess.token in guess.text and "[MASK]" not in guess.text
+
+
+def test_each_mask_has_its_own_guesses_also_in_a_long_text(filler: Reader) -> None:
+    guesses = filler.fill("[MASK] red " + "house " * 40 + "[MASK]", top=2)
+    assert [guess.place for guess in guesses] == [0, 0, 1, 1]
+    assert guesses[0].text.startswith(guesses[0].token) and guesses[0].text.endswith("[MASK]")
+    assert guesses[2].text.startswith("[MASK]") and guesses[2].text.endswith(guesses[2].token)
+
+
+def test_labels_do_not_depend_on_the_batch(judge: Reader) -> None:
+    together = judge.classify([*TEXTS, "sea " * 60])
+    alone = [judge.classify(text) for text in [*TEXTS, "sea " * 60]]
+    for one, other in zip(together, alone, strict=True):
+        assert one.label == other.label and one.windows == other.windows
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert [one.windows for one in together] == [1, 1, 1, 5]
+    assert sum(together[0].probabilities.values()) == pytest.approx(1.0)
+
+
+def test_probabilities_are_of_logits_divided_by_the_temperature(judge: Reader) -> None:
+    scores = judge.logits(TEXTS[:1])[0] / 2.0
+    expected = numpy.exp(scores) / numpy.exp(scores).sum()
+    assert list(judge.classify(TEXTS[0]).probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_an_unsure_reader_abstains(judge: Reader) -> None:
+    sure = judge.classify(TEXTS[0]).probability
+    assert judge.classify(TEXTS[0], threshold=sure + 0.01).label is None
+    assert judge.classify(TEXTS[0], threshold=sure - 0.01).label is not None
+    assert judge.classify(TEXTS[0], error_rate=0.1).abstained == (sure < 0.6)
+    with pytest.raises(UsageError, match="not both"):
+        judge.classify(TEXTS[0], threshold=0.5, error_rate=0.1)
+    with pytest.raises(UsageError, match="above 0"):
+        judge.classify(TEXTS[0], error_rate=0.0)
+
+
+def test_an_error_rate_needs_a_calibrated_reader(judge: Reader, tokenizer: WordPieceTokenizer) -> None:
+    settings = ReaderSettings(task="classify", labels=("a", "b", "c"))
+    with pytest.raises(UsageError, match="not calibrated"):
+        Reader.of(judge.model, tokenizer, settings).classify("a text", error_rate=0.1)
+
+
+def test_multi_label_readers_choose_any_number(tokenizer: WordPieceTokenizer) -> None:
+    settings = ReaderSettings(task="classify", labels=("a", "b", "c"), multi_label=True)
+    reader = Reader.of(bert(tokenizer, "classify", 3), tokenizer, settings)
+    found = reader.classify(TEXTS)
+    for one in found:
+        assert one.labels == tuple(label for label, value in one.probabilities.items() if value >= 0.5)
+        assert (one.label is None) == (not one.labels)
+
+
+def test_pairs_are_read_together_and_cut_to_fit(tokenizer: WordPieceTokenizer) -> None:
+    settings = ReaderSettings(task="classify", labels=("no", "yes"), pair=True)
+    reader = Reader.of(bert(tokenizer, "classify", 2), tokenizer, settings)
+    one, long = reader.classify([(TEXTS[0], TEXTS[1]), ("sea " * 50, "house " * 50)])
+    assert one.probabilities == pytest.approx(reader.classify((TEXTS[0], TEXTS[1])).probabilities, abs=1e-5)
+    assert long.windows == 1
+    assert one.probabilities != pytest.approx(reader.classify((TEXTS[1], TEXTS[0])).probabilities, abs=1e-5)
+    with pytest.raises(UsageError, match="pairs of texts"):
+        reader.classify(TEXTS[0])
+
+
+def test_vectors_are_means_of_states_and_of_length_one(filler: Reader, tokenizer: WordPieceTokenizer) -> None:
+    vectors = filler.embed(TEXTS)
+    assert vectors.shape == (3, 12) and vectors.dtype == numpy.float32
+    assert numpy.linalg.norm(vectors, axis=1) == pytest.approx([1.0] * 3, abs=1e-5)
+    assert numpy.allclose(filler.embed(TEXTS[1]), vectors[1], atol=1e-5)
+    ids = [tokenizer.begin_of_text, *tokenizer.encode(TEXTS[0]), tokenizer.end_of_text]
+    with torch.no_grad():
+        states = filler.model.encode(torch.tensor([ids]))[0]
+    assert numpy.allclose(filler.embed(TEXTS[0], normalise=False), states.mean(dim=0).numpy(), atol=1e-5)
+    assert numpy.allclose(filler.embed(TEXTS[0], pooling="cls", normalise=False), states[0].numpy(), atol=1e-5)
+
+
+def test_a_million_characters_without_a_blank_are_read(filler: Reader, judge: Reader) -> None:
+    text = "x" * 1_000_000
+    assert judge.classify(text).windows == 1  # one word too long for the vocabulary: [UNK]
+    assert numpy.isfinite(filler.embed(text)).all()
+    assert filler.embed("-" * 20_000).shape == (12,)
+
+
+def test_mixed_scripts_are_read(filler: Reader, judge: Reader) -> None:
+    assert judge.classify("the 海 море \u0627\u0644\u0628\u062d\u0631 \U0001f30a house").label is not None
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_an_empty_text_is_refused_by_its_number(judge: Reader, filler: Reader, text: str) -> None:
+    with pytest.raises(DataError, match="text 2 of 2 is empty"):
+        judge.classify(["a", text])
+    with pytest.raises(DataError, match="text 1 of 1"):
+        filler.embed(text)
+    with pytest.raises(DataError, match="no text"):
+        filler.fill(text)
+
+
+def test_what_a_model_cannot_do_is_refused_with_the_way_out(
+    filler: Reader, judge: Reader, tokenizer: WordPieceTokenizer, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"write \[MASK\]"):
+        filler.fill("no mask here")
+    with pytest.raises(UsageError, match="top must"):
+        filler.fill("[MASK]", top=0)
+    with pytest.raises(FormatError, match="guesses no words"):
+        judge.fill("the [MASK]")
+    with pytest.raises(UsageError, match="no labels"):
+        filler.classify("a text")
+    save(bert(tokenizer, "masked"), tokenizer, tmp_path / "reader")
+    with pytest.raises(UsageError, match="headway fill"):
+        Writer(tmp_path / "reader")
+    save(bert(tokenizer, "masked"), None, tmp_path / "mute")
+    with pytest.raises(FormatError, match="no tokenizer"):
+        Reader(tmp_path / "mute")
+
+
+def test_a_folder_says_what_its_reader_is(tokenizer: WordPieceTokenizer, judge: Reader, tmp_path: Path) -> None:
+    save(judge.model, tokenizer, tmp_path / "judge")
+    write_reader_settings(tmp_path / "judge", judge.settings)
+    again = Reader(tmp_path / "judge", device="cpu")
+    assert again.settings == judge.settings
+    assert again.classify(TEXTS[0]).probabilities == pytest.approx(judge.classify(TEXTS[0]).probabilities, abs=1e-6)
+
+
+def test_a_writer_embeds_too(tokenizer: WordPieceTokenizer) -> None:
+    torch.manual_seed(3)
+    model = GPT2(GPT2Config(vocabulary=tokenizer.size, context=16, width=12, n_layers=1, n_heads=2))
+    assert Reader.of(model, tokenizer).embed(TEXTS).shape == (3, 12)
