@@ -2,7 +2,7 @@
 
     python benchmarks/spectrum.py                                   every table about mixers, as Markdown
     python benchmarks/spectrum.py --figures docs/figures            and the figures
-    python benchmarks/spectrum.py --models writer en-fr --text FILE what trained models do, too
+    python benchmarks/spectrum.py --models writer en-fr --text FILE what trained models do, instead
 
 Everything is measured in float64, on whole matrices up to --largest numbers (32 x 64 = 2048), and without the matrix
 at 128 x 256 and 512 x 768. Only what is said to be stored in float32, bfloat16 or float16 is rounded.
@@ -10,7 +10,7 @@ at 128 x 256 and 512 x 768. Only what is said to be stored in float32, bfloat16 
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from headway.evaluation.plot import Curve, Labels, Point, draw_curves
+from headway.formats.folder import load
 from headway.insight import spectrum_maps as maps
 from headway.insight.spectrum import MapFigures, figures_of, figures_of_values, jacobian
+from headway.insight.spectrum_model import ModelSpectrum, cut_windows, spectrum_of
 from headway.nn.fourier import FourierMixer, HartleyMixer
 from headway.nn.laplace import LaplaceMixer
 from headway.nn.mixing_block import PackedAttention
@@ -101,10 +103,13 @@ def large_rows(length: int, width: int) -> list[Row]:
     plus = torch.cat([torch.full((round(more),), 1 + root), torch.full((even - round(more),), root - 1)])
     whole = torch.cat([plus, torch.ones(bins - even)]).double()
     size = f"{length} x {width}"
+    weights = maps.random_attention(length, 64, causal=False)
+    head = maps.separable_figures(weights, torch.randn(width, width, dtype=torch.float64) / math.sqrt(width))
     return [
         Row(mixer="Fourier", size=size, residual=False, figures=figures_of_values(alone)),
         Row(mixer="Fourier", size=size, residual=True, figures=figures_of_values(whole)),
         Row(mixer="Hartley", size=size, residual=False, figures=figures_of_values(torch.ones(bins))),
+        Row(mixer="attention head, weights fixed", size=size, residual=False, figures=head),
     ]
 
 
@@ -187,7 +192,7 @@ def attention_ways(x: Tensor) -> list[tuple[str, Tensor, Callable[[Tensor], Tens
         return back
 
     def undo_residual(y: Tensor) -> Tensor:
-        return maps.solve(lambda z: z + weights @ z @ columns, lambda z: z + weights.T @ z @ columns.T, y, steps=3000)
+        return maps.undo_head_residual(y, weights, columns)
 
     return [("attention head", alone, undo_alone), ("attention head + residual", x + alone, undo_residual)]
 
@@ -256,15 +261,92 @@ def print_tables(largest: int) -> None:
     print(table(["mixer", "tokens x width", "stored in", "missing", "missing of the odd half"], back))
 
 
+def measure(names: Sequence[str], text: str) -> dict[str, ModelSpectrum]:
+    """The spectra of model folders on the first 8,192 tokens of a text, in windows of 64 tokens."""
+    found = {}
+    for name in names:
+        model, tokenizer = load(name, dtype="float32")
+        assert tokenizer is not None, f"{name} has no tokenizer"
+        begin = tokenizer.begin_of_text
+        end = None if begin is None else tokenizer.end_of_text
+        windows = cut_windows(tokenizer.encode(text)[:8192], 64, begin=begin, end=end)
+        found[Path(name).name] = spectrum_of(model, "", windows)
+    return found
+
+
+def print_models(found: Mapping[str, ModelSpectrum]) -> None:
+    """What is read back of each model by layer, its heads' means by layer, and its positions."""
+    for name, one in found.items():
+        if one.positions is not None:
+            leading = ", ".join(f"{period:.1f} ({share:.1%})" for period, share in one.positions.leading)
+            print(f"{name}: {one.positions.low:.1%} of the positions' power in the lowest 1/16; periods {leading}\n")
+    rows = []
+    for name, one in found.items():
+        for layer in sorted({head.layer for head in one.heads}):
+            heads = [head for head in one.heads if head.layer == layer]
+            rows.append(
+                [
+                    *(name, str(layer), spread([100 * head.low for head in heads])),
+                    *(spread([100 * head.passed for head in heads]), spread([head.effective_rank for head in heads])),
+                    *(f"{max(head.with_residual for head in heads):.1f}", spread([head.distance for head in heads])),
+                ]
+            )
+    heads_row = ["model", "layer", "low, %", "passed, %", "effective rank of 64", "most condition +1", "distance"]
+    print(f"{table(heads_row, rows)}\n")
+    rows = [
+        [name, "-" if read.layer is None else str(read.layer), read.where, percent(read.identity), percent(read.input)]
+        for name, one in found.items()
+        for read in one.readings
+    ]
+    print(table(["model", "layer", "read from", "tokens named", "input explained"], rows))
+
+
+def spread(values: Sequence[float]) -> str:
+    """The least and the largest."""
+    return f"{min(values):.0f} to {max(values):.0f}"
+
+
+def readings_figure(found: Mapping[str, ModelSpectrum]) -> str:
+    """Frequent tokens named from the stream and from the mixers alone, by layer of each model."""
+    curves = []
+    for name, one in found.items():
+        for where in ("stream", "mixer"):
+            points = [
+                Point(float(read.layer or 0), 100 * read.identity, 100 * read.identity, 100 * read.identity, one.tokens)
+                for read in one.readings
+                if read.where == where
+            ]
+            curves.append(Curve(name=f"{name}, {where}", points=points))
+    labels = Labels(
+        title="Tokens that a linear probe reads back",
+        x="layer",
+        y="frequent tokens named right, percent",
+        caption="From the residual stream after a layer, and from what its mixer alone gave for the same place.",
+        counted="tokens",
+    )
+    return draw_curves(curves, labels)
+
+
 def main() -> None:
     """Print the tables; draw the figures where a folder is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--largest", type=int, default=2048, help="numbers of a signal up to which matrices are built")
     parser.add_argument("--figures", type=Path, help="a folder for the figures")
+    parser.add_argument("--models", nargs="+", default=[], help="model folders, or bundled models' names")
+    parser.add_argument("--text", type=Path, help="what the models read: a text file of some 40,000 characters")
     given = parser.parse_args()
-    print_tables(given.largest)
+    if given.models and given.text is None:
+        parser.error("--models needs --text")
+    found = measure(given.models, given.text.read_text(encoding="utf-8")) if given.models else {}
     if given.figures is not None:
         given.figures.mkdir(parents=True, exist_ok=True)
+    if found:
+        print_models(found)
+        if given.figures is not None:
+            (given.figures / "fourier-read-back.svg").write_text(readings_figure(found), encoding="utf-8")
+        return
+    print_tables(given.largest)
+    if given.figures is not None:
         (given.figures / "fourier-residual-error.svg").write_text(return_figure(), encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """The benchmark of encoding: its two sides compute the same, and it prints what it says."""
 
-import encode
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,8 +10,15 @@ from headway.models.bert import BERTConfig
 TINY = BERTConfig(vocabulary=5003, context=31, width=14, n_layers=2, n_heads=2, feed_forward=19, head="none")
 
 
-def test_both_sides_give_the_same_states() -> None:
-    runs = encode.sides(TINY, "cpu", torch.float32)
+@pytest.fixture
+def benchmark() -> Any:
+    import encode
+
+    return encode
+
+
+def test_both_sides_give_the_same_states(benchmark: Any) -> None:
+    runs = benchmark.sides(TINY, "cpu", torch.float32)
     assert list(runs) == ["headway", "transformers"]
     ids, lengths = torch.randint(5003, (5, 29)), torch.tensor([29, 3, 17, 1, 11])
     own = torch.arange(29) < lengths[:, None]
@@ -19,10 +27,12 @@ def test_both_sides_give_the_same_states() -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
-def test_a_line_for_each_size_and_batch(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(encode.SIZES, "tiny", TINY)
+def test_a_line_for_each_size_and_batch(
+    benchmark: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(benchmark.SIZES, "tiny", TINY)
     given = ["--sizes", "tiny", "--batches", "3", "1", "--shortest", "2", "--longest", "13", "--repeats", "2"]
-    encode.main([*given, "--threads", str(torch.get_num_threads())])
+    benchmark.main([*given, "--threads", str(torch.get_num_threads())])
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("float32 on cpu")]
     found = [line for line in lines if line.startswith("tiny ")]

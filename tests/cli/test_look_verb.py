@@ -91,3 +91,34 @@ def test_heads_are_ranked_on_pairs_and_the_best_is_remembered(
         finished = command(*wrong)
         assert finished.code == 3 and missing in finished.err
     assert command("look", mine, "one", "--remember").code == 2
+
+
+def test_a_spectrum_is_shown_of_any_model(command: Callable, tiny: Path, translating: Path, tmp_path: Path) -> None:  # noqa: F811
+    finished = command("look", tiny, "--spectrum")
+    assert finished.code == 0 and "learned positions" in finished.out and "Without a text" in finished.out
+    text = "the cat sat on the mat, and the dog sat on the cat. " * 60
+    found = json.loads(command("look", tiny, text, "--spectrum", "--json").out)
+    assert found["window"] == 23 and len(found["heads"]) == 4 and found["readings"][0]["where"] == "embedding"
+    finished = command("look", tiny, text, "--spectrum", "--svg", tmp_path / "s.svg", "--html", tmp_path / "s.html")
+    assert (finished.code, finished.out) == (0, "") and "s.svg" in finished.err and "s.html" in finished.err
+    ElementTree.parse(tmp_path / "s.svg")
+    assert "effective rank" in (tmp_path / "s.html").read_text(encoding="utf-8")
+    assert command("look", translating, "one two", "--spectrum").code == 0
+
+
+def test_a_spectrum_that_cannot_be_shown_is_refused(
+    command: Callable,
+    tiny: Path,
+    fixed: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    for words, code, said in (
+        (("--spectrum",), 2, "model"),
+        ((tiny, "one", "--spectrum", "--layer", "1"), 2, "alignments"),
+        ((tiny, "", "--spectrum"), 3, "no text"),
+        ((fixed, "one", "--spectrum"), 2, "no spectrum"),
+        ((tmp_path / "none", "--spectrum"), None, "none"),
+    ):
+        finished = command("look", *words)
+        assert finished.code == code or (code is None and finished.code != 0), finished
+        assert said in finished.err and len(finished.err.splitlines()) <= 6, finished

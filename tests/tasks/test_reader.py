@@ -1,4 +1,4 @@
-"""Reader: guesses, labels and vectors, the same alone or in a batch, over windows, and refusals that say the way out."""
+"""Reader: guesses, labels, tags, answers, vectors, the same alone or in a batch, over windows; and its refusals."""
 
 from pathlib import Path
 
@@ -180,3 +180,109 @@ def test_a_writer_embeds_too(tokenizer: WordPieceTokenizer) -> None:
     torch.manual_seed(3)
     model = GPT2(GPT2Config(vocabulary=tokenizer.size, context=16, width=12, n_layers=1, n_heads=2))
     assert Reader.of(model, tokenizer).embed(TEXTS).shape == (3, 12)
+
+
+TAGS = ("O", "B-SHIP", "I-SHIP", "B-MAN", "I-MAN")
+
+
+@pytest.fixture(scope="module")
+def tagger(tokenizer: WordPieceTokenizer) -> Reader:
+    return Reader.of(
+        bert(tokenizer, "tag", len(TAGS)), tokenizer, ReaderSettings(task="tag", labels=TAGS, scheme="BIO")
+    )
+
+
+@pytest.fixture(scope="module")
+def answerer(tokenizer: WordPieceTokenizer) -> Reader:
+    return Reader.of(bert(tokenizer, "answer"), tokenizer, ReaderSettings(task="answer", stride=3))
+
+
+def test_words_and_spans_stand_in_the_text_where_they_say(tagger: Reader) -> None:
+    text = "  The R\u00e9d   house, by-the-sea;\u4e2d sea's end. " + "ship " * 30
+    found = tagger.tag(text)
+    assert [word.text for word in found.words[:7]] == ["The", "R\u00e9d", "house", ",", "by-the-sea", ";", "\u4e2d"]
+    for part in (*found.words, *found.spans):
+        assert text[part.start : part.end] == part.text
+    assert all(word.tag in TAGS for word in found.words)
+    assert len(found.words) == 7 + 3 + 30
+
+
+def test_a_words_tag_is_that_of_its_first_piece(tagger: Reader, tokenizer: WordPieceTokenizer) -> None:
+    text = "the lighthouses keep"
+    ids, spans = tokenizer.encode_with_spans(text)
+    with torch.no_grad():
+        row = torch.tensor([[tokenizer.begin_of_text, *ids, tokenizer.end_of_text]])
+        best = tagger.model(row)[0].argmax(dim=-1).tolist()
+    expected = [TAGS[best[1 + place]] for place, (begin, _) in enumerate(spans) if begin in (0, 4, 16)]
+    assert [word.tag for word in tagger.tag(text).words] == expected
+
+
+def test_tags_do_not_depend_on_the_batch_and_strict_spans_are_fewer(tagger: Reader) -> None:
+    texts = [*TEXTS, "sea " * 50]
+    together = tagger.tag(texts)
+    for text, one in zip(texts, together, strict=True):
+        alone = tagger.tag(text)
+        assert [word.tag for word in alone.words] == [word.tag for word in one.words]
+        strict = tagger.tag(text, repair="strict")
+        assert len(strict.spans) <= len(alone.spans)
+        assert {word.tag for word in strict.words} == {word.tag for word in alone.words}
+
+
+def test_the_best_answer_is_the_best_of_all_stretches(answerer: Reader, tokenizer: WordPieceTokenizer) -> None:
+    question, context = "who saw", "nobody saw the sea"
+    ids, spans = tokenizer.encode_with_spans(context)
+    asked = tokenizer.encode(question)[:4]
+    row = [tokenizer.begin_of_text, *asked, tokenizer.end_of_text, *ids, tokenizer.end_of_text]
+    assert len(row) <= 16
+    segments = [0] * (len(asked) + 2) + [1] * (len(ids) + 1)
+    with torch.no_grad():
+        scores = answerer.model(torch.tensor([row]), None, torch.tensor([segments]))[0]
+    shift = len(asked) + 2
+    stretches = {
+        (begin, end): float(scores[shift + begin, 0] + scores[shift + end, 1])
+        for begin in range(len(ids))
+        for end in range(begin, len(ids))
+    }
+    (begin, end), best = max(stretches.items(), key=lambda item: item[1])
+    found = answerer.answer(question, context, no_answer=False)
+    assert (found.start, found.end) == (spans[begin][0], spans[end][1])
+    assert found.text == context[found.start : found.end]
+    assert found.score == pytest.approx(best, abs=1e-4)
+    assert found.no_answer_score == pytest.approx(float(scores[0].sum()), abs=1e-4)
+
+
+def test_an_answer_is_found_in_a_context_of_any_length(answerer: Reader) -> None:
+    context = "the red house by the sea " * 400
+    found = answerer.answers([("who", context)], top=3, no_answer=False)[0]
+    assert len(found) == 3
+    for one in found:
+        assert context[one.start : one.end] == one.text
+    places = sorted((one.start, one.end) for one in found)
+    assert all(first[1] <= second[0] for first, second in zip(places, places[1:], strict=False))
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+def test_no_answer_is_given_where_none_scores_higher(answerer: Reader, tokenizer: WordPieceTokenizer) -> None:
+    plain = answerer.answer("who saw", "nobody saw the sea", no_answer=False)
+    difference = plain.no_answer_score - plain.score
+    for shift, empty in ((0.5, True), (-0.5, False)):
+        settings = ReaderSettings(task="answer", stride=3, no_answer_threshold=difference - shift)
+        found = Reader.of(answerer.model, tokenizer, settings).answer("who saw", "nobody saw the sea")
+        assert (found.text == "") == empty
+
+
+@pytest.mark.night
+def test_a_context_of_100_000_words_is_searched(answerer: Reader) -> None:
+    context = "nobody saw the lighthouse keeper again " * 17_000
+    assert answerer.answer("who saw", context, no_answer=False).text
+
+
+def test_each_reader_names_the_verb_that_is_its_own(tagger: Reader, answerer: Reader) -> None:
+    with pytest.raises(UsageError, match="its own verb is headway tag"):
+        tagger.answer("who", "a context")
+    with pytest.raises(UsageError, match="its own verb is headway answer"):
+        answerer.classify("a text")
+    with pytest.raises(DataError, match="empty"):
+        answerer.answer("", "a context")
+    with pytest.raises(UsageError, match="lenient or strict"):
+        tagger.tag("a text", repair="loose")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""`headway evaluate`: how well a model predicts a text, or how well it translates pairs."""
+"""`headway evaluate`: how well a model predicts a text, translates pairs, or does what it reads for."""
 
 import sys
 from dataclasses import asdict, dataclass, fields
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from headway.cli.evaluate_reader import OfReaders, evaluate_reading
 from headway.cli.output import count_text, note, print_json, print_rows
 from headway.errors import DataError, UsageError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class OfText:
-    """For models that write."""
+    """For models that write, and the texts' field for those that read."""
 
     stride: Annotated[int | None, Parameter(help="Tokens a window moves on; default: half the context.")] = None
     text_field: Annotated[str | None, Parameter(help="The field of .jsonl, .csv, .parquet with the text.")] = None
@@ -73,18 +74,33 @@ def evaluate(
     text: OfText | None = None,
     pairs: OfPairs | None = None,
     scored: Scored | None = None,
+    readers: OfReaders | None = None,
     device: Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")] = "auto",
     dtype: Annotated[str | None, Parameter(help="float32, bfloat16 or float16; default: as stored.")] = None,
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
     """A model that writes: perplexity per token and bits per byte of a text, lower is better for both. A model that
     translates: BLEU and chrF on pairs, higher is better; lines with an equal source are references of one sentence.
+    A model that reads: the scores of its task, or of the words it guesses where it has none.
 
     Example: headway evaluate en-fr test.tsv --by-length --plot lengths.svg
+
+    Example: headway evaluate judge reviews.tsv --baseline train.tsv
     """
-    text, pairs, scored = text or OfText(), pairs or OfPairs(), scored or Scored()
+    text, pairs, scored, readers = text or OfText(), pairs or OfPairs(), scored or Scored(), readers or OfReaders()
     system, place = _system_and_file(model, file, pairs.hypotheses)
-    if pairs.hypotheses is None and not _reads_source(system):
+    kind = "translates" if pairs.hypotheses is not None else _kind(system)
+    if kind == "reads":
+        _refuse("is of models that translate, and this one reads", pairs, scored)
+        _refuse("is of models that write, and this one reads", OfText(stride=text.stride))
+        progress = _show_read if sys.stderr.isatty() else None
+        field = text.text_field
+        evaluate_reading(
+            system, place, readers, text_field=field, device=device, dtype=dtype, json=json, progress=progress
+        )
+        return
+    _refuse(f"is of models that read, and this one {kind}", readers)
+    if kind == "writes":
         _refuse("is of models that translate, and this one writes", pairs, scored)
         _evaluate_text(system, place, text, device=device, dtype=dtype, json=json)
         return
@@ -108,11 +124,17 @@ def _system_and_file(model: str, file: str | None, hypotheses: str | None) -> tu
     return hypotheses, model
 
 
-def _reads_source(model: str) -> bool:
+def _kind(model: str) -> Literal["translates", "reads", "writes"]:
+    """By the folder: a model that could write reads where it was fine-tuned for a task."""
+    from headway.formats.bundled import locate
     from headway.formats.folder import family_of_folder
+    from headway.formats.reader_settings import read_reader_settings
     from headway.models.registry import FAMILIES
 
-    return FAMILIES[family_of_folder(model)].reads_source
+    family = FAMILIES[family_of_folder(model)]
+    if family.reads_source:
+        return "translates"
+    return "reads" if not family.decoder or read_reader_settings(locate(model)).task is not None else "writes"
 
 
 def _refuse(why: str, *groups: Any) -> None:
@@ -290,6 +312,10 @@ def _show_tokens(tokens: int) -> None:
 
 def _show_sentences(done: int, of: int) -> None:
     _show(f"{done:,} of {of:,} sentences translated")
+
+
+def _show_read(done: int) -> None:
+    _show(f"{count_text(done)} read")
 
 
 def _show(text: str) -> None:

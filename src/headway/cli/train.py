@@ -66,7 +66,7 @@ def train(
     data: Annotated[
         str | None,
         Parameter(
-            help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx; labelled: .tsv .csv .jsonl .conll .json."
+            help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx; labelled also .conll .json."
         ),
     ] = None,
     /,
@@ -76,7 +76,7 @@ def train(
     run: Run | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object at the end.")] = False,
 ) -> None:
-    """Train a model on your text, pairs or labelled data, or fine-tune one with --from; the same command resumes a stopped run.
+    """Train a model on text, pairs or labelled data, or fine-tune one with --from; the same command resumes a run.
 
     Example: headway train my-texts/ -o my-model --minutes 10
 

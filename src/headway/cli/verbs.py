@@ -48,6 +48,18 @@ VERBS = (
         summary="Say what each text is, or that it is not sure.",
     ),
     Verb(
+        name="tag",
+        function="headway.cli.tag:tag",
+        group="Use a model",
+        summary="Find the spans of a text a model was trained to find.",
+    ),
+    Verb(
+        name="answer",
+        function="headway.cli.answer:answer",
+        group="Use a model",
+        summary="Find the answer to a question in a text.",
+    ),
+    Verb(
         name="embed",
         function="headway.cli.embed:embed",
         group="Use a model",
@@ -127,7 +139,7 @@ def overview(version: str) -> str:
         "  --debug   show the full traceback of an error",
         "  --help    explain the verb; --version prints the version",
         "",
-        "Two commands from text to a model that writes, from pairs to one that translates, from labels to one that judges:",
+        "Two commands from text to a model that writes, from pairs to one that translates, from labels to a judge:",
         "  headway train my-texts/ -o my-model --minutes 10",
         '  headway write my-model "Once upon a time"',
         "  headway train pairs.tsv -o my-translator --family transformer --minutes 30",

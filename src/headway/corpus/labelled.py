@@ -6,7 +6,7 @@ Which column is which: by the names given, by the usual names, else by what stan
 import itertools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,16 @@ class LabelledTexts:
             yield example
         if not given:
             raise DataError(f"there are no labelled texts in {shown(self.path)}: it is empty\nGive another file.")
+
+    def columns(self) -> LabelledFields:
+        """The fields by the names or numbers of the columns they were found in, for another file of the same layout."""
+        names, rows = _rows(self.path, self.fields)
+        head = list(itertools.islice(rows, _LOOKED_AT))
+        if not head:
+            return self.fields
+        found = _columns(self.path, names, head, len(head[0][1]), self.fields)
+        text, label, other = (None if place is None else names[place] if names else str(place + 1) for place in found)
+        return replace(self.fields, text=text, label=label, other=other)
 
     def fingerprint(self) -> str:
         """A hash of the file's name and bytes and of the fields taken from it."""

@@ -20,7 +20,6 @@ from headway.corpus.batches import IGNORED
 from headway.corpus.documents import Documents, read_documents, text_bytes
 from headway.corpus.layout_of_texts import lay_out
 from headway.corpus.masking import Masking, masking_of
-from headway.corpus.strides import windows
 from headway.errors import ConfigError, DataError, FormatError
 from headway.tasks.reader import Reader
 from headway.tasks.reading import BATCH_TOKENS, Opened
@@ -54,9 +53,10 @@ class HidingSettings:
 class MaskedScores:
     """What a reader makes of a text.
 
-    tokens, bytes: of the text read. masked: hidden tokens that were asked for. bits_per_masked_token: mean cross-entropy
-    in bits; pseudo_perplexity: two to that power. pseudo_bits_per_byte: with `every`, all tokens' bits over the bytes
-    read, else None. share: of tokens that were hidden, None with `every`. window: tokens of text in a row.
+    tokens, bytes: of the text read. masked: hidden tokens that were asked for. bits_per_masked_token: their mean
+    cross-entropy; pseudo_perplexity: two to that power. pseudo_bits_per_byte: with `every`, all tokens' bits over the
+    bytes read, else None. share: of tokens that were hidden, None with `every`. window: the most tokens of text in a
+    row.
     """
 
     text: str
@@ -83,10 +83,10 @@ def score_masked_text(
     text_field: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> MaskedScores:
-    """Score a file or folder of text; a document longer than the model is read in windows side by side.
+    """Score a file or folder of text; a document longer than the model is read in windows of like size, side by side.
 
-    The last window of a document reaches back to be full, and its tokens are asked for again. progress is called with
-    the tokens asked for so far. Raises FormatError for a reader without a masked-word head, DataError for no text.
+    progress is called with the tokens asked for so far. Raises FormatError for a reader without a masked-word head,
+    DataError for no text.
     """
     hiding = hiding or HidingSettings()
     model, tokenizer = reader.model, reader.tokenizer
@@ -150,8 +150,8 @@ class _Text:
                 self.bytes += text_bytes(document.text)
             self.documents += 1
             self.tokens += left
-            for begin, end in windows(left, room, 0) if left else ():
-                yield numpy.array(lay_out(tokenizer, ids[begin:end].tolist())[0], dtype=numpy.int64)
+            for part in numpy.array_split(ids[:left], math.ceil(left / room)) if left else ():
+                yield numpy.array(lay_out(tokenizer, part.tolist())[0], dtype=numpy.int64)
             if self._limit is not None and self.tokens >= self._limit:
                 return
 

@@ -4,10 +4,14 @@ transformers keeps query, key and value apart where we have one matrix. What its
 sublayers, rotary positions, other mixers, ...) is written under our own names.
 """
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 from headway.formats import fnet
 from headway.formats.layout import Layout
 from headway.formats.own_names import own_layout
-from headway.formats.reader_keys import SHARED_KEYS, Key, Kind
+from headway.formats.reader_keys import LABEL_KEYS, SHARED_KEYS, Key, Kind, label_names
 from headway.formats.reader_layout import layout, says_head
 from headway.models.bert import BERT
 from headway.models.bert_sizes import BERTConfig
@@ -35,8 +39,6 @@ LAYOUT = layout(
         fixed={},
     )
 )
-OWN = own_layout("bert", BERTConfig, BERT)
-"""The layout of a BERT that neither BERT's nor FNet's of transformers can say."""
 
 
 def layout_for(config: BERTConfig) -> Layout:
@@ -54,3 +56,23 @@ def layout_for(config: BERTConfig) -> Layout:
     if plain and config.mixer == "fourier" and not config.attends and config.embedding_projection:
         return fnet.LAYOUT
     return OWN
+
+
+def _own() -> Layout:
+    """Our own names for the settings, and transformers' for the names of labels."""
+    plain = own_layout("bert", BERTConfig, BERT)
+
+    def read_config(table: Mapping[str, Any]) -> BERTConfig:
+        config: BERTConfig = plain.read_config({key: value for key, value in table.items() if key not in LABEL_KEYS})
+        labels = {key: table[key] for key in LABEL_KEYS if key in table}
+        return dataclasses.replace(config, foreign={**config.foreign, **labels})
+
+    def write_config(config: BERTConfig) -> dict[str, Any]:
+        labels = label_names(config) if config.head in ("classify", "tag") else {}
+        return {**labels, **plain.write_config(config)}
+
+    return dataclasses.replace(plain, read_config=read_config, write_config=write_config)
+
+
+OWN = _own()
+"""The layout of a BERT that neither BERT's nor FNet's of transformers can say."""

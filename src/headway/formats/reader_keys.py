@@ -47,7 +47,7 @@ _HARMLESS: Mapping[str, tuple[object, ...]] = {
 
 # Written anew from the model itself, so not kept.
 _OWN = ("model_type", "architectures", "dtype", "torch_dtype")
-_LABEL_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
+LABEL_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ def read_config(kind: Kind, table: Mapping[str, Any]) -> BERTConfig:
 
 def write_config(kind: Kind, config: BERTConfig) -> dict[str, Any]:
     """The table for config.json; `dtype` and the special tokens are the folder's to add."""
-    table = {key: value for key, value in config.foreign.items() if key not in _LABEL_KEYS}
+    table = {key: value for key, value in config.foreign.items() if key not in LABEL_KEYS}
     table["model_type"] = kind.model_type
     table["architectures"] = [kind.classes + next(name for name, head in _HEADS.items() if head == config.head)]
     for key in kind.keys:
@@ -130,13 +130,13 @@ def write_config(kind: Kind, config: BERTConfig) -> dict[str, Any]:
         table[key.foreign] = config.hidden if key.ours == "feed_forward" else value
     table["hidden_act"] = next(name for name, ours in _ACTIVATIONS.items() if ours == config.activation)
     if config.head in ("classify", "tag"):
-        table |= _labels(config)
+        table |= label_names(config)
     return table
 
 
-def _labels(config: BERTConfig) -> dict[str, object]:
+def label_names(config: BERTConfig) -> dict[str, object]:
     """The label keys: those that came along where they fit the head, else transformers' own names for labels."""
-    given = {key: config.foreign[key] for key in _LABEL_KEYS if key in config.foreign}
+    given = {key: config.foreign[key] for key in LABEL_KEYS if key in config.foreign}
     names = given.get("id2label")
     if isinstance(names, Mapping) and len(names) == config.n_labels:
         return given

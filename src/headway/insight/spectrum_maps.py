@@ -4,7 +4,6 @@ A signal (T, D) is flattened row by row, so a map that mixes tokens by A (T, T) 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +12,6 @@ from torch import Tensor
 from headway.insight.spectrum import MapFigures, figures_of_values
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-Map = Callable[[Tensor], Tensor]
-"""(T, D) float64 -> (T, D) float64."""
 
 
 def fourier_matrix(length: int, width: int) -> Tensor:
@@ -69,7 +65,10 @@ def undo_fourier(y: Tensor) -> Tensor:
 
 
 def undo_fourier_residual(y: Tensor) -> Tensor:
-    """The exact input of y = x + Re(F_T x F_D) x: the odd part is y's own, the even part from (1 + C)(1 - C) = 1 - TD."""
+    """The exact input of y = x + Re(F_T x F_D) x.
+
+    The odd part is y's own; on even signals the transform C has C^2 = T D, so (1 + C) (1 - C) = 1 - T D.
+    """
     even = even_part(y)
     return y - even + (even - fourier_transform(even)) / (1.0 - y.numel())
 
@@ -122,25 +121,14 @@ def separable_figures(weights: Tensor, columns: Tensor) -> MapFigures:
     return figures_of_values((ours[:, None] * theirs).flatten())
 
 
-def solve(apply: Map, transposed: Map, y: Tensor, *, steps: int = 2000, tolerance: float = 1e-13) -> Tensor:
-    """The least-squares x (T, D) of apply(x) = y by conjugate gradients on the normal equations (CGLS).
-
-    For maps too large for a matrix; stops once the normal equations are met to `tolerance` of where they began.
-    """
-    x, rest = torch.zeros_like(y), y.clone()
-    slope = transposed(rest)
-    direction, first = slope, float(slope.square().sum())
-    now = first
-    for _ in range(steps):
-        if now <= tolerance**2 * first:
-            break
-        moved = apply(direction)
-        far = now / float(moved.square().sum())
-        x, rest = x + far * direction, rest - far * moved
-        slope = transposed(rest)
-        before, now = now, float(slope.square().sum())
-        direction = slope + (now / before) * direction
-    return x
+def undo_head_residual(y: Tensor, weights: Tensor, columns: Tensor) -> Tensor:
+    """The exact input of y = x + A x W, A (T, T) and W (D, D), both known, by their eigenvectors."""
+    ours, left = torch.linalg.eig(weights)
+    theirs, right = torch.linalg.eig(columns)
+    turned = torch.linalg.solve(left, y.to(left.dtype)) @ right
+    turned = turned / (1.0 + ours[:, None] * theirs)
+    back = torch.linalg.solve(right, left @ turned, left=False)
+    return torch.view_as_real(back.resolve_conj())[..., 0]
 
 
 @dataclass(frozen=True, kw_only=True)

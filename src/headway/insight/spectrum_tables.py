@@ -98,8 +98,8 @@ def _positions(spectrum: ModelSpectrum) -> Iterator[Table]:
     found = spectrum.positions
     if found is not None:
         yield Table(
-            caption=f"{found.positions} learned positions: {found.low:.0%} of their power lies in the lowest 1/16 of the "
-            "frequencies (noise: 6 %). The strongest:",
+            caption=f"{found.positions} learned positions: {found.low:.0%} of their power lies in the lowest 1/16 of "
+            "the frequencies (noise: 6 %). The strongest:",
             heads=("period in tokens", "share of power"),
             rows=tuple((f"{period:.1f}", f"{share:.1%}") for period, share in found.leading),
         )
@@ -108,9 +108,9 @@ def _positions(spectrum: ModelSpectrum) -> Iterator[Table]:
 def _heads(spectrum: ModelSpectrum) -> Iterator[Table]:
     if spectrum.heads:
         yield Table(
-            caption=f"Attention in windows of {spectrum.window} tokens. low: share of a row's power in the lowest 1/16 of "
-            "frequencies (an average 100 %, one place alone 6 %);\npassed: how much of a white signal's variation is "
-            "left; +1: with the residual. Conditions are medians.",
+            caption=f"Attention in windows of {spectrum.window} tokens. low: share of a row's power in the lowest 1/16 "
+            "of frequencies (an average 100 %, one place alone 6 %);\npassed: how much of a white signal's variation "
+            "is left; +1: with the residual. Conditions are medians.",
             heads=("layer", "head", "low", "passed", "effective rank", "condition", "condition +1", "bits", "distance"),
             rows=tuple(
                 (
@@ -126,7 +126,7 @@ def _heads(spectrum: ModelSpectrum) -> Iterator[Table]:
 def _banks(spectrum: ModelSpectrum) -> Iterator[Table]:
     if spectrum.banks:
         yield Table(
-            caption="Banks of exponentials, in tokens (smallest, middle, largest); bound: of the slowest mode's condition.",
+            caption="Banks of exponentials, in tokens (smallest, middle, largest); bound: of the slowest's condition.",
             heads=("layer", "modes", "fade to 1/e", "whole turn", "slower than 100", "bound"),
             rows=tuple(
                 (
@@ -142,9 +142,9 @@ def _readings(spectrum: ModelSpectrum) -> Iterator[Table]:
     if spectrum.readings:
         floor = 0.0 if spectrum.floor is None else spectrum.floor
         yield Table(
-            caption=f"Read back by a linear probe from {spectrum.tokens} tokens, on held-out windows. token: the share of "
-            f"frequent tokens named right\n(the most frequent alone: {floor:.0%}); input: the share of the first stream's "
-            "variance.",
+            caption=f"Read back by a linear probe from {spectrum.tokens} tokens, on held-out windows. token: the share "
+            f"of frequent tokens named right\n(the most frequent alone: {floor:.0%}); input: the share of the first "
+            "stream's variance.",
             heads=("layer", "read from", "token", "input"),
             rows=tuple(
                 ("-" if one.layer is None else str(one.layer), one.where, f"{one.identity:.0%}", f"{one.input:.0%}")

@@ -79,14 +79,8 @@ def abstention_table(confidences: Any, correct: Any) -> tuple[tuple[float, float
 
 
 def threshold_for(table: Sequence[tuple[float, float, float]], error_rate: float) -> float | None:
-    """The lowest confidence that keeps the error rate, from which on no higher threshold breaks it; None: none does."""
-    found = None
-    for threshold, error, _ in sorted(table, reverse=True):
-        if error > error_rate:
-            # Few examples stand behind the highest thresholds: one wrong among them must not hide the rest.
-            continue
-        found = threshold
-    return found
+    """The lowest confidence threshold of an abstention table that keeps an error rate; None where none does."""
+    return min((threshold for threshold, error, _ in table if error <= error_rate), default=None)
 
 
 def confidences_of(logits: Tensor, *, temperature: float, multi_label: bool) -> tuple[Tensor, Tensor]:
@@ -103,4 +97,4 @@ def confidences_of(logits: Tensor, *, temperature: float, multi_label: bool) -> 
 
 
 def _flat(values: Any) -> Tensor:
-    return torch.as_tensor(values).double().flatten()
+    return torch.as_tensor(values, dtype=torch.float64).flatten()

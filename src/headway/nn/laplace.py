@@ -70,14 +70,7 @@ class LaplaceMixer(nn.Module):
     ) -> Tensor:
         """x (N, D) packed -> (N, D), from states of zero; there are no heads to watch and no queries to rotate."""
         signal, gate = self.input(x).chunk(2, dim=-1)
-        driven, decay = self._drive(signal)
-        # Padding is zero and drives nothing, before a row's end as well as behind it: all rows go in one scan.
-        rows = packing.unpack(driven)  # (B, T, M)
-        parts = [scan(rows[..., : self.ahead], decay[: self.ahead])]
-        if self.ahead < self.modes:
-            parts.append(scan(rows[..., self.ahead :], decay[self.ahead :], backwards=True))
-        states = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        return self._read(packing.pack(states), signal, gate)
+        return self._read(_remember_rows(self, signal, packing), signal, gate)
 
     def advance(self, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (B, T, D) and the modes' states before it (B, M), None: zero -> (B, T, D), states after each (B, T, M).
@@ -86,11 +79,10 @@ class LaplaceMixer(nn.Module):
         """
         assert self.ahead == self.modes, "a bank that runs both ways has no states to go on from"
         signal, gate = self.input(x).chunk(2, dim=-1)
-        driven, decay = self._drive(signal)
-        states = scan(driven, decay, before)
-        return self._read(states, signal, gate), states
+        parts, states = _remember(self, signal, before)
+        return self._read(parts, signal, gate), states
 
-    def _drive(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+    def drive(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """signal (..., 2 M) -> what drives the modes (..., M), and lambda (M,), both complex, never below float32."""
         exact = torch.promote_types(self.log_rate.dtype, torch.float32)
         with torch.autocast(signal.device.type, enabled=False):
@@ -100,10 +92,30 @@ class LaplaceMixer(nn.Module):
             pairs = signal.to(exact).unflatten(-1, (self.modes, 2))  # type: ignore[no-untyped-call]
             return torch.view_as_complex(pairs * scale[:, None]), decay
 
-    def _read(self, states: Tensor, signal: Tensor, gate: Tensor) -> Tensor:
-        """states (..., M) complex, signal and gate (..., 2 M) -> (..., D)."""
-        parts = torch.view_as_real(states).flatten(-2) + self.skip * signal
-        return self.output(parts.to(gate.dtype) * functional.silu(gate))  # type: ignore[no-any-return]
+    def _read(self, parts: Tensor, signal: Tensor, gate: Tensor) -> Tensor:
+        """Real and imaginary parts of the states (..., 2 M), signal and gate (..., 2 M) -> (..., D)."""
+        return self.output((parts + self.skip * signal).to(gate.dtype) * functional.silu(gate))  # type: ignore[no-any-return]
+
+
+# Torch's compiler has no code for complex numbers: it would warn, and be slower. So it stops before these two.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _remember(mixer: LaplaceMixer, signal: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
+    """signal (B, T, 2 M), states before it (B, M) -> the states' parts (B, T, 2 M), and the states (B, T, M)."""
+    driven, decay = mixer.drive(signal)
+    states = scan(driven, decay, before)
+    return torch.view_as_real(states).flatten(-2), states
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _remember_rows(mixer: LaplaceMixer, signal: Tensor, packing: Packing) -> Tensor:
+    """signal (N, 2 M) of packed rows -> the states' parts (N, 2 M)."""
+    driven, decay = mixer.drive(signal)
+    # Padding is zero and drives nothing, before a row's end as well as behind it: all rows go in one scan.
+    rows, ahead = packing.unpack(driven), mixer.ahead  # (B, T, M)
+    states = scan(rows[..., :ahead], decay[:ahead])
+    if ahead < mixer.modes:
+        states = torch.cat([states, scan(rows[..., ahead:], decay[ahead:], backwards=True)], dim=-1)
+    return torch.view_as_real(packing.pack(states)).flatten(-2)
 
 
 def scan(x: Tensor, decay: Tensor, before: Tensor | None = None, *, backwards: bool = False) -> Tensor:
@@ -114,14 +126,8 @@ def scan(x: Tensor, decay: Tensor, before: Tensor | None = None, *, backwards: b
     """
     if before is None:
         before = x.new_zeros(x.shape[0], x.shape[2])
-    result: Tensor = _uncompiled(x, decay, before, backwards)
+    result: Tensor = _Scan.apply(x, decay, before, backwards)  # type: ignore[no-untyped-call]
     return result
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _uncompiled(x: Tensor, decay: Tensor, before: Tensor, backwards: bool) -> Any:
-    """Torch's compiler has no code for complex numbers: it would warn, and be slower."""
-    return _Scan.apply(x, decay, before, backwards)  # type: ignore[no-untyped-call]
 
 
 class _Scan(torch.autograd.Function):

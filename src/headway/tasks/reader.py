@@ -1,4 +1,4 @@
-"""Reader: a model that reads, with its tokenizer: it fills masks, classifies, and turns texts into vectors."""
+"""Reader: a model that reads, with its tokenizer: it fills masks, classifies, tags, answers, and embeds."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -9,11 +9,13 @@ from headway.formats.bundled import locate
 from headway.formats.folder import load
 from headway.formats.reader_settings import ReaderSettings, read_reader_settings
 from headway.models.registry import family_of
+from headway.tasks.answering import Answer, answer
 from headway.tasks.classifying import Classification, classify, label_logits
 from headway.tasks.embedding import embed
 from headway.tasks.filling import Fill, fill
 from headway.tasks.placement import choose_device, into_native_precision
 from headway.tasks.reading import Opened, checked
+from headway.tasks.tagging import Repair, Tagging, tag
 from headway.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -107,6 +109,37 @@ class Reader:
         return found if isinstance(text, list) else found[0]
 
     @overload
+    def tag(self, text: str, *, repair: Repair = ...) -> Tagging: ...
+
+    @overload
+    def tag(self, text: list[str], *, repair: Repair = ...) -> list[Tagging]: ...
+
+    def tag(self, text: str | list[str], *, repair: Repair = "lenient") -> Tagging | list[Tagging]:
+        """The spans and words of a text with their labels, by characters of the text; a list in gives a list out.
+
+        repair: "lenient" takes every tag but O as part of some span, "strict" only spans whose tags keep the scheme.
+        Raises UsageError for a reader that does not tag, DataError for an empty text.
+        """
+        self._check_task("tag", "tags no words")
+        many = checked(text if isinstance(text, list) else [text])
+        found = tag(self._opened, many, repair=repair)
+        return found if isinstance(text, list) else found[0]
+
+    def answer(self, question: str, context: str, *, no_answer: bool = True) -> Answer:
+        """The stretch of the context that answers the question; the context may be of any length.
+
+        no_answer: False finds one even where the reader thinks that there is none. Raises UsageError for a reader that
+        does not answer, DataError for an empty question or context.
+        """
+        return self.answers([(question, context)], no_answer=no_answer)[0][0]
+
+    def answers(self, asked: Sequence[Pair], *, top: int = 1, no_answer: bool = True) -> list[tuple[Answer, ...]]:
+        """As `answer`, for many (question, context) at once: the `top` likeliest answers of each, none overlapping."""
+        self._check_task("answer", "answers no questions")
+        checked(text for pair in asked for text in pair)
+        return answer(self._opened, asked, top=top, no_answer=no_answer)
+
+    @overload
     def embed(
         self, text: str, *, pooling: Literal["mean", "cls"] | None = ..., normalise: bool | None = ...
     ) -> "NDArray[numpy.float32]": ...
@@ -147,10 +180,7 @@ class Reader:
 
     def _texts(self, many: Sequence[str | Pair]) -> tuple[list[str], list[str] | None]:
         settings = self.settings
-        if settings.task != "classify":
-            raise UsageError(
-                f"{self._opened.name} has no labels for texts; fine-tune one with headway train --task classify"
-            )
+        self._check_task("classify", "has no labels for texts")
         pairs = [one for one in many if not isinstance(one, str)]
         if pairs and len(pairs) < len(many):
             raise UsageError("give texts or pairs of texts, not both at once")
@@ -160,6 +190,14 @@ class Reader:
         if pairs:
             return checked(first for first, _ in pairs), checked(second for _, second in pairs)
         return checked(one for one in many if isinstance(one, str)), None
+
+    def _check_task(self, task: str, what: str) -> None:
+        if self.settings.task != task:
+            own = f"; its own verb is headway {self.settings.task}" if self.settings.task else ""
+            raise UsageError(
+                f"{self._opened.name} {what}{own}\n"
+                f"Fine-tune one that does: headway train DATA --from reader --task {task}"
+            )
 
     def _join(self, model: Any, tokenizer: Tokenizer, settings: ReaderSettings, name: str) -> None:
         if not family_of(model).encoder or family_of(model).reads_source:

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headway.corpus.connected_division import keep_aside, shared_texts
-from headway.corpus.labelled import Labelled, read_labelled
+from headway.corpus.labelled import Labelled, LabelledTexts, read_labelled
 from headway.corpus.layout_of_texts import added, lay_out, room_for_two
 from headway.errors import DataError
 from headway.formats.reader_settings import read_reader_settings
@@ -42,7 +42,14 @@ def labelled_examples(
     Raises DataError for one label only, for labels that only the validation data has, and where nothing is left.
     """
     notes: list[str] = []
-    examples = _read(data, data.path, notes)
+    given = read_labelled(
+        data.path,
+        text_field=data.text_field,
+        label_field=data.label_field,
+        other_field=data.other_field,
+        multi_label=data.multi_label,
+    )
+    examples = _read(given, notes)
     if data.validation is None:
         aside = keep_aside(
             [example.texts for example in examples],
@@ -53,7 +60,9 @@ def labelled_examples(
         train = [example for example, kept in zip(examples, aside, strict=True) if not kept]
         validation = [example for example, kept in zip(examples, aside, strict=True) if kept]
     else:
-        train, validation = examples, _read(data, data.validation, notes)
+        # The columns are those of the training file: a few lines tell less about which is the label.
+        other = replace(given, path=Path(data.validation), fields=given.columns())
+        train, validation = examples, _read(other, notes)
         note_overlap(notes, [example.texts for example in train], [example.texts for example in validation])
     labels = _labels(data, train, validation, start)
     counts = Counter(label for example in train for label in example.labels)
@@ -108,12 +117,11 @@ def note_overlap(notes: list[str], train: Sequence[Sequence[str]], validation: S
         )
 
 
-def _read(data: DataSettings, path: str, notes: list[str]) -> list[Labelled]:
-    fields = {"text_field": data.text_field, "label_field": data.label_field, "other_field": data.other_field}
-    every = list(read_labelled(path, multi_label=data.multi_label, **fields))
+def _read(given: LabelledTexts, notes: list[str]) -> list[Labelled]:
+    every = list(given)
     kept = [example for example in every if all(text.strip() for text in example.texts)]
     if not kept:
-        raise DataError(f"all {len(every)} texts of {path} are empty; name the field: --set data.text_field=NAME")
+        raise DataError(f"all {len(every)} texts of {given.path} are empty; name the field: --set data.text_field=NAME")
     if len(kept) < len(every):
         empty = next(example for example in every if not all(text.strip() for text in example.texts))
         notes.append(
