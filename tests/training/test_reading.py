@@ -119,6 +119,7 @@ def test_a_reader_begins_with_the_start_models_weights(tmp_path: Path, start: Pa
         assignments=(f"task={task}", "train.window=64", "train.batch_tokens=512", "train.learning_rate=1e-9"),
     )
     train(made, reporter=told)
+    assert train(made).already_finished
     before, _ = load(start)
     after, _ = load(tmp_path / "model")
     for name in ("token_embedding.weight", "blocks.1.attention.output.weight"):

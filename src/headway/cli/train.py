@@ -65,9 +65,7 @@ class Run:
 def train(
     data: Annotated[
         str | None,
-        Parameter(
-            help="Text: .txt .md .jsonl .csv .parquet; pairs: .tsv .jsonl .csv .parquet .tmx; labelled also .conll .json."
-        ),
+        Parameter(help="Text: .txt .md .jsonl .csv .parquet; pairs or labelled: also .tsv .tmx .conll .json."),
     ] = None,
     /,
     *,

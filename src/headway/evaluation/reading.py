@@ -298,7 +298,7 @@ def tags_of_words(reader: Reader, sentences: Sequence[Sequence[str]]) -> list[li
 def _score_questions(
     reader: Reader, path: str | Path, resampling: Resampling, progress: Progress | None
 ) -> ReaderEvaluation:
-    """Where every question has an answer one is always given, as SQuAD 1.1 does; else the folder's threshold decides."""
+    """Where every question has an answer one is given, as SQuAD 1.1 does; else the folder's threshold decides."""
     read = read_questions(path)
     asked = [(question.question, question.context) for question in read.questions]
     began = time.perf_counter()

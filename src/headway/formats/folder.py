@@ -235,8 +235,8 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype | None) -> tupl
     tokenizer = _tokenizer(folder)
     _check_tokenizer(tokenizer, _source_vocabulary(config))
     with open_weights(folder, layout) as weights:
-        _check_size(config.n_parameters(), weights)
         config, skipped = layout.settle(config, weights.tensors, weights.same)
+        _check_size(config.n_parameters(), weights)
         names = layout.tensors(config)
         check_names(weights, names, skipped)
         dtype = dtype or stored_precision(weights, names)

@@ -19,6 +19,9 @@ from headway.training.recipe import TrainSettings
 _SCALING = "match_rms_adamw"  # torch's name for the scaling of Liu et al.
 
 
+_OUTPUTS = ("output", "head", "sentence_order", "classifier")
+
+
 class Optimizers:
     """The optimisers of a run as one: each parameter belongs to exactly one of them."""
 
@@ -99,6 +102,6 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizers:
 
 
 def _is_table(name: str) -> bool:
-    """True for what holds a row for each id or place, an embedding or an output matrix: Muon is for the others."""
+    """True for what holds a row for each id, place or label, an embedding or an output matrix: Muon is for the others."""
     parts = name.split(".")
-    return parts[0].endswith("embedding") or parts[0] == "output" or "positions" in parts
+    return parts[0].endswith("embedding") or parts[0] in _OUTPUTS or "positions" in parts

@@ -123,7 +123,7 @@ def fill_in_reading(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] |
 def tuning_rate(width: int, *, from_nothing: bool) -> float:
     """The highest rate by width: 5e-5 at 768 as in Devlin et al. 2018, appendix A.3, and more for smaller models."""
     rate = 5e-5 * (768 / width) * (2 if from_nothing else 1)
-    return float(f"{min(max(rate, 2e-5), 1e-3):.2g}")
+    return float(f"{min(max(rate, 2e-5), 1e-3 if from_nothing else 5e-4):.2g}")
 
 
 def _check(recipe: Recipe) -> None:
