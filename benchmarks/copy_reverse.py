@@ -21,7 +21,7 @@ import numpy
 from headway.errors import UsageError
 from headway.evaluation.plot import Curve, Labels, Point, draw_curves
 from headway.models.registry import spelled_out
-from headway.studies.decisions import sized_model
+from headway.studies.sizes import sized_model
 from headway.studies.synthetic import SyntheticSettings, expected, on_the_diagonal, synthetic_pairs
 from headway.tasks.alignment import attention_maps
 from headway.tasks.translator import Translator

@@ -36,7 +36,7 @@ def test_the_words_of_a_comparison(command: Callable, carried_out: list, tmp_pat
     ((asked, folder),) = carried_out
     assert folder == tmp_path / "report"
     assert asked == CompareSettings(
-        pairs="pairs.tsv",
+        data="pairs.tsv",
         families=("rnn-fixed", "transformer"),
         equal="flops",
         minutes=30.0,
@@ -52,7 +52,7 @@ def test_the_words_of_a_comparison(command: Callable, carried_out: list, tmp_pat
 def test_left_to_itself_it_compares_three_families_for_an_hour(command: Callable, carried_out: list) -> None:
     assert command("compare", "pairs.tsv", "-o", "report").code == 0
     assert carried_out[0][0] == CompareSettings(
-        pairs="pairs.tsv", families=("rnn-fixed", "rnnsearch", "transformer"), minutes=60.0
+        data="pairs.tsv", families=("rnn-fixed", "rnnsearch", "transformer"), minutes=60.0
     )
 
 

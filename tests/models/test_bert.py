@@ -257,3 +257,17 @@ def test_every_mixer_can_have_the_parameters_of_attention():
     for mixer in ("fourier", "hartley", "none"):
         config = sized(attention.n_parameters(), 4096, {"context": 128, "mixer": mixer})
         assert config.n_parameters() == pytest.approx(attention.n_parameters(), rel=0.01)
+
+
+def test_the_mean_is_of_a_rows_own_states_whatever_its_batch() -> None:
+    torch.manual_seed(3)
+    sizes = {"vocabulary": 31, "context": 11, "width": 12, "n_layers": 2, "n_heads": 3, "feed_forward": 17}
+    model = BERT(BERTConfig(**sizes, head="classify", n_labels=5, pooling="mean", pooler=False)).eval()
+    ids = torch.randint(31, (3, 7))
+    lengths = torch.tensor([7, 2, 5])
+    found = model(ids, lengths)
+    states = model.encode(ids, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        expected = model.head(states[row, :length].mean(dim=0))
+        torch.testing.assert_close(found[row], expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(model(ids[row : row + 1, :length])[0], expected, rtol=1e-4, atol=1e-5)

@@ -29,7 +29,7 @@ def write_pairs(path: Path, count: int = 90) -> Path:
 def asked(pairs: Path) -> CompareSettings:
     """Two families, two seeds, three steps each."""
     return CompareSettings(
-        pairs=str(pairs),
+        data=str(pairs),
         families=("rnn-fixed", "transformer"),
         steps=3,
         seeds=2,

@@ -15,7 +15,7 @@ TIMINGS = RunTimings(seconds=1.0, target_tokens_per_second=None, peak_memory=Non
 
 def plan_of(*names: str, seeds: int = 3) -> Plan:
     return Plan(
-        asked=CompareSettings(pairs="pairs.tsv", families=names, steps=7, seeds=seeds),
+        asked=CompareSettings(data="pairs.tsv", families=names, steps=7, seeds=seeds),
         data_fingerprint="",
         target_tokens_per_step=11,
         source_tokens_per_target=1.0,

@@ -138,7 +138,7 @@ def test_another_comparison_in_the_folder_is_refused(finished, change):
 
 
 def test_other_pairs_in_the_folder_are_refused(finished, tmp_path):
-    with pytest.raises(TrainingError, match="other pairs"):
+    with pytest.raises(TrainingError, match="other data"):
         compare(asked(write_pairs(tmp_path / "pairs.tsv", count=89)), finished.folder)
 
 
@@ -212,12 +212,12 @@ def test_comparisons_killed_at_random_moments_end_with_the_same_report(finished,
 
 def test_a_comparison_needs_one_budget_and_two_families() -> None:
     with pytest.raises(ConfigError, match="two different families"):
-        CompareSettings(pairs="pairs.tsv", families=("transformer",), steps=1)
+        CompareSettings(data="pairs.tsv", families=("transformer",), steps=1)
     with pytest.raises(ConfigError, match="two different families"):
-        CompareSettings(pairs="pairs.tsv", families=("transformer", "transformer"), steps=1)
+        CompareSettings(data="pairs.tsv", families=("transformer", "transformer"), steps=1)
     with pytest.raises(ConfigError, match="exactly one of --minutes"):
-        CompareSettings(pairs="pairs.tsv", families=("transformer", "rnnsearch"))
+        CompareSettings(data="pairs.tsv", families=("transformer", "rnnsearch"))
     with pytest.raises(ConfigError, match="reads no source"):
-        CompareSettings(pairs="pairs.tsv", families=("transformer", "gpt2"), steps=1)
+        CompareSettings(data="pairs.tsv", families=("transformer", "gpt2"), steps=1)
     with pytest.raises(ConfigError, match="--equal minutes takes --minutes"):
-        CompareSettings(pairs="pairs.tsv", families=("transformer", "rnnsearch"), steps=1, equal="minutes")
+        CompareSettings(data="pairs.tsv", families=("transformer", "rnnsearch"), steps=1, equal="minutes")

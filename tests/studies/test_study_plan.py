@@ -7,10 +7,10 @@ import pytest
 from comparisons import asked, write_pairs
 
 from headway.errors import ConfigError, FormatError
-from headway.studies.decisions import sized_model
+from headway.studies.sizes import sized_model
 from headway.studies.division import division_of, fingerprint_of, part
 from headway.studies.plan import CompareSettings, FamilyPlan, Plan, final_runs, load_plan, save_plan, sweep_runs
-from headway.studies.runs import RunResult, RunTimings, best_rates, steps_of_equal_flops
+from headway.studies.runs import RunResult, RunTimings, best_rates, steps_of_equal_cost
 from headway.training.defaults import TextFacts, model_config
 from headway.training.recipe import DataSettings
 from headway.training.report import Silent
@@ -33,7 +33,7 @@ def plan_of(asked: CompareSettings) -> Plan:
 
 
 def minutes(**changes: object) -> CompareSettings:
-    settings = CompareSettings(pairs="pairs.tsv", families=FAMILIES, minutes=60.0, rate_factors=(0.5, 1.0))
+    settings = CompareSettings(data="pairs.tsv", families=FAMILIES, minutes=60.0, rate_factors=(0.5, 1.0))
     return replace(settings, **changes)
 
 
@@ -66,14 +66,14 @@ def test_without_a_sweep_the_final_runs_get_everything() -> None:
 
 
 def test_equal_flops_in_steps_give_the_cheaper_family_more_steps() -> None:
-    plan = plan_of(CompareSettings(pairs="pairs.tsv", families=FAMILIES, steps=100, equal="flops"))
+    plan = plan_of(CompareSettings(data="pairs.tsv", families=FAMILIES, steps=100, equal="flops"))
     assert [plan.steps(name, "final") for name in FAMILIES] == [400, 100, 200]
-    alike = plan_of(CompareSettings(pairs="pairs.tsv", families=FAMILIES, steps=100))
+    alike = plan_of(CompareSettings(data="pairs.tsv", families=FAMILIES, steps=100))
     assert [alike.steps(name, "final") for name in FAMILIES] == [100, 100, 100]
 
 
 def test_a_sweep_in_steps_takes_its_share() -> None:
-    plan = plan_of(CompareSettings(pairs="pairs.tsv", families=FAMILIES, steps=1000, rate_factors=(0.5, 1.0)))
+    plan = plan_of(CompareSettings(data="pairs.tsv", families=FAMILIES, steps=1000, rate_factors=(0.5, 1.0)))
     in_all = 2 * plan.steps("rnnsearch", "sweep") + 3 * 1000
     assert 2 * plan.steps("rnnsearch", "sweep") / in_all == pytest.approx(0.15, abs=0.001)
 
@@ -82,7 +82,7 @@ def test_equal_flops_in_minutes_fill_the_minutes_at_the_pace_of_the_sweep() -> N
     plan = plan_of(minutes(equal="flops", seeds=2))
     pace = {"rnn-fixed": 1.0, "rnnsearch": 3.0, "transformer": 2.0}
     found = [swept(name, rate, 1.0, seconds=pace[name] * 5) for name in FAMILIES for rate in (0.1, 0.2)]
-    steps = steps_of_equal_flops(plan, found)
+    steps = steps_of_equal_cost(plan, found)
     assert steps["rnn-fixed"] / steps["rnnsearch"] == pytest.approx(4.0, rel=0.01)
     seconds = sum(2 * steps[name] * pace[name] for name in FAMILIES)
     assert seconds == pytest.approx(60.0 * 60 * 0.85, rel=0.02)

@@ -49,6 +49,7 @@ def layout_for(config: BERTConfig) -> Layout:
         and config.segments >= 1
         and config.embedding_norm
         and not config.gated
+        and config.pooling == "first"
         and says_head(config)
     )
     if plain and config.mixer == "attention" and not config.embedding_projection:

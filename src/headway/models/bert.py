@@ -140,17 +140,16 @@ class BERT(nn.Module):
         """
         if self.sentence_order is None:
             raise ConfigError(f"only head='pretraining' says whether a text goes on, but this is {self.config.head!r}")
-        return self.sentence_order(self._pooled(states))  # type: ignore[no-any-return]
+        return self.sentence_order(self._pooled(states, None))  # type: ignore[no-any-return]
 
     def read_head(self, states: Tensor, lengths: Tensor | None = None) -> Tensor:
         """states (B, T, D) -> classify: (B, n_labels); tag: (B, T, n_labels); answer: (B, T, 2).
 
-        `lengths` is taken for the sake of the families that read a row's last token. Raises ConfigError without a head
-        that answers.
+        lengths (B,), None: all T; only a mean asks for them. Raises ConfigError without a head that answers.
         """
         if self.head is None:
             raise ConfigError(f"head={self.config.head!r} gives no labels; set head to classify, tag or answer")
-        read = self._pooled(states) if self.config.head == "classify" else states
+        read = self._pooled(states, lengths) if self.config.head == "classify" else states
         return self.head(self.head_dropout(read))  # type: ignore[no-any-return]
 
     def _embed(self, ids: Tensor, packing: Packing, segments: Tensor | None) -> Tensor:
@@ -189,9 +188,13 @@ class BERT(nn.Module):
             return None
         return packed_rotation(RotaryPositions(self.config.width // self.config.n_heads), packing)
 
-    def _pooled(self, states: Tensor) -> Tensor:
-        """(B, T, D) -> (B, D)."""
-        return states[:, 0] if self.pooler is None else self.pooler(states)
+    def _pooled(self, states: Tensor, lengths: Tensor | None) -> Tensor:
+        """states (B, T, D), zero past each row's length, and lengths (B,) -> (B, D)."""
+        row = states[:, 0]
+        if self.config.pooling == "mean":
+            counts = states.shape[1] if lengths is None else lengths.to(states)[:, None]
+            row = states.sum(dim=1) / counts
+        return row if self.pooler is None else self.pooler(row)
 
 
 def _block(config: BERTConfig, layer: int) -> MixingBlock:

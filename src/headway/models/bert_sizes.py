@@ -13,12 +13,14 @@ from headway.nn.feed_forward import ACTIVATIONS, Activation
 MixerKind = Literal["attention", "fourier", "hartley", "laplace", "none"]
 Norm = Literal["post", "pre"]
 PositionKind = Literal["learned", "rotary", "none"]
+Pooling = Literal["first", "mean"]
 Head = Literal["masked", "pretraining", "classify", "tag", "answer", "none"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "mixer": get_args(MixerKind),
     "norm": get_args(Norm),
     "positions": get_args(PositionKind),
+    "pooling": get_args(Pooling),
     "head": get_args(Head),
     "activation": tuple(ACTIVATIONS),
 }
@@ -42,8 +44,8 @@ class BERTConfig:
     mixer. norm: after each sum ("post", the paper) or before each sublayer ("pre", with one more at the end). segments:
     how many kinds of text a token may be marked as, 0: none. embedding_norm: a norm on the sum of the embeddings, and
     embedding_projection: a matrix behind it, as FNet has. head: what the model answers with; n_labels: of how many
-    labels. pooler: the first token's state goes through a matrix and tanh before a row's answer; None: for the heads
-    that the paper gives one. transform: a matrix, activation and norm before the output matrix; tied: that is the token
+    labels. pooling: a row's answer is read from its first token's state, or from the mean of all; pooler: which goes
+    through a matrix and tanh before; None: for the heads that the paper gives one. transform: a matrix, activation and norm before the output matrix; tied: that is the token
     embedding. foreign: keys of another library's configuration that do not change the graph, kept and written back.
     """
 
@@ -65,6 +67,7 @@ class BERTConfig:
     head: Head = "masked"
     n_labels: int = 0
     pooler: bool | None = None
+    pooling: Pooling = "first"
     transform: bool = True
     tied: bool = True
     embedding_dropout: float = 0.1

@@ -22,12 +22,12 @@ class Transform(nn.Module):
 
 
 class Pooler(nn.Module):
-    """One vector for a whole row: its first token's state through a matrix and tanh."""
+    """A row's vector through a matrix and tanh."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.dense = Linear(width, width)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """states (B, T, D) -> (B, D)."""
-        return torch.tanh(self.dense(states[:, 0]))
+    def forward(self, row: Tensor) -> Tensor:
+        """row (B, D) -> (B, D)."""
+        return torch.tanh(self.dense(row))

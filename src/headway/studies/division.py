@@ -15,7 +15,7 @@ from headway.corpus.pairs import Pairs, read_pairs
 from headway.errors import DataError, FormatError, TrainingError
 from headway.settings import from_dict, to_dict
 from headway.storage import new_folder
-from headway.studies.plan import CompareSettings
+from headway.studies.plan import CompareSettings, TaskPlan
 from headway.training.recipe import DataSettings
 from headway.training.report import Reporter
 
@@ -25,7 +25,7 @@ _MOST_VALIDATION = 3000  # pairs measured on while training: more tell hardly mo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Division:
+class PairDivision:
     """What was divided: counts of pairs, what cleaning did, and how much of a given test set stands in training.
 
     test_is_given: the test pairs are a file of the user's, not a part of the pairs kept aside.
@@ -40,16 +40,21 @@ class Division:
     overlap: str
     overlap_share: float
 
+    @property
+    def tasks(self) -> tuple[TaskPlan, ...]:
+        """None: translations have no tasks beside them."""
+        return ()
+
 
 def fingerprint_of(asked: CompareSettings, data: DataSettings) -> str:
     """The content of every file a comparison reads, as one hash."""
-    given = [_read(asked.pairs, data), _validation(data), _test(asked, data)]
+    given = [_read(asked.data, data), _validation(data), _test(asked, data)]
     return "+".join("none" if pairs is None else pairs.fingerprint() for pairs in given)
 
 
 def division_of(
     folder: Path, asked: CompareSettings, data: DataSettings, fingerprint: str, reporter: Reporter
-) -> Division:
+) -> PairDivision:
     """The division a comparison's folder holds, made now where it holds none; fingerprint: of what is to be divided.
 
     Raises DataError for pairs that cannot be read or divided, TrainingError where the folder's is of other pairs.
@@ -58,7 +63,7 @@ def division_of(
         found = load_division(folder)
         if found.fingerprint != fingerprint:
             raise TrainingError(
-                f"{folder} holds a comparison on other pairs than {asked.pairs} holds now;\n"
+                f"{folder} holds a comparison on other data than {asked.data} holds now;\n"
                 f"compare into another folder with -o"
             )
         return found
@@ -74,11 +79,11 @@ def division_of(
     return division
 
 
-def load_division(folder: Path) -> Division:
+def load_division(folder: Path) -> PairDivision:
     """The division a comparison's folder holds. Raises FormatError where it is damaged."""
     path = folder / DATA / _ABOUT
     try:
-        return from_dict(Division, json.loads(path.read_text(encoding="utf-8")))
+        return from_dict(PairDivision, json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise FormatError(f"{path} is damaged: {error}; compare into another folder") from error
 
@@ -88,8 +93,8 @@ def part(folder: Path, name: str) -> Pairs:
     return read_pairs(folder / DATA / f"{name}.jsonl")
 
 
-def _divide(building: Path, asked: CompareSettings, data: DataSettings, fingerprint: str) -> Division:
-    pairs: Iterable[Pair] = _read(asked.pairs, data)
+def _divide(building: Path, asked: CompareSettings, data: DataSettings, fingerprint: str) -> PairDivision:
+    pairs: Iterable[Pair] = _read(asked.data, data)
     cleaning = ""
     if data.clean:
         cleaned = clean(pairs, CleaningSettings())
@@ -115,7 +120,7 @@ def _divide(building: Path, asked: CompareSettings, data: DataSettings, fingerpr
     train = read_pairs(building / "train.jsonl")
     shared = overlap(train, read_pairs(building / "test.jsonl"))
     warned = given_test is not None and shared.shared_sources > 0
-    return Division(
+    return PairDivision(
         fingerprint=fingerprint,
         train=sum(1 for _ in train),
         validation=validation,

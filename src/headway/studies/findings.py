@@ -11,7 +11,7 @@ from typing import Any
 from headway.evaluation.references import TestSet
 from headway.settings import to_dict
 from headway.studies.claims import what_can_be_said
-from headway.studies.division import Division
+from headway.studies.division import PairDivision
 from headway.studies.plan import Plan
 from headway.studies.runs import RunResult, target_tokens_of
 from headway.studies.scores import BucketScores, Difference, FamilyScore, Scores
@@ -25,7 +25,7 @@ _FEWEST_WORDS = 3  # of a sample: single words differ for no reason that shows
 
 def findings(
     plan: Plan,
-    division: Division,
+    division: PairDivision,
     results: Sequence[RunResult],
     systems: Sequence[System],
     scores: Mapping[str, Scores],

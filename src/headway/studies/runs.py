@@ -16,7 +16,7 @@ from headway.errors import FormatError, TrainingError
 from headway.settings import from_dict, to_dict
 from headway.storage import replace_file, sweep
 from headway.studies.peak import PeakMemory
-from headway.studies.plan import Plan, Run, Stage, final_runs, sweep_runs
+from headway.studies.plan import Plan, Run, Stage, final_runs, sweep_runs, tuning_runs
 from headway.training.recipe import BudgetSettings
 from headway.training.report import Evaluation, Progress, Reporter
 from headway.training.run import train
@@ -38,8 +38,9 @@ class RunTimings:
 class RunResult:
     """What a run came to.
 
-    validation_loss: nats for each target token, of the weights kept, those of best_step; None where the run diverged,
-    which `diverged` then says. curve: (step, validation loss) at every measurement.
+    validation_loss: nats for each token to be said or guessed (or for each example of a task), of the weights kept,
+    those of best_step; None where the run diverged, which `diverged` then says. curve: (step, validation loss) at every
+    measurement. task: what it was fine-tuned on, "" for none.
     """
 
     family: str
@@ -52,12 +53,16 @@ class RunResult:
     diverged: str = ""
     curve: tuple[tuple[int, float], ...]
     timings: RunTimings
+    task: str = ""
 
 
 def train_all(plan: Plan, folder: Path, reporter: Reporter) -> list[RunResult]:
-    """Train every run of the plan that is not over yet: the sweep first, then the seeds at the best rates."""
-    sweep_of_rates, n_final = sweep_runs(plan), len(plan.families) * plan.asked.seeds
-    total = len(sweep_of_rates) + n_final
+    """Train every run of the plan that is not over yet: the sweep first, then the seeds at the best rates, then tasks.
+
+    What diverged is not fine-tuned.
+    """
+    sweep_of_rates, n_final, tuning = sweep_runs(plan), len(plan.families) * plan.asked.seeds, tuning_runs(plan)
+    total = len(sweep_of_rates) + n_final + len(tuning)
     swept = []
     for number, run in enumerate(sweep_of_rates, 1):
         swept.append(_result(plan, run, _sweep_budget(plan, run), folder, _Told(reporter, number, total)))
@@ -66,6 +71,10 @@ def train_all(plan: Plan, folder: Path, reporter: Reporter) -> list[RunResult]:
     for number, run in enumerate(final_runs(plan, rates), len(swept) + 1):
         budget = _final_budget(plan, run, swept)
         found.append(_result(plan, run, budget, folder, _Told(reporter, number, total)))
+    lost = {(result.family, result.seed) for result in found if result.diverged}
+    for number, run in enumerate(tuning, len(swept) + n_final + 1):
+        if run.stage == "scratch" or (run.family, run.seed) not in lost:
+            found.append(_result(plan, run, plan.asked.tuning, folder, _Told(reporter, number, total)))
     return swept + found
 
 
@@ -104,32 +113,29 @@ def _sweep_budget(plan: Plan, run: Run) -> BudgetSettings:
 def _final_budget(plan: Plan, run: Run, swept: Sequence[RunResult]) -> BudgetSettings:
     if plan.asked.steps is not None:
         return BudgetSettings(steps=plan.steps(run.family, "final"))
-    if plan.asked.equal == "flops":
-        return BudgetSettings(steps=steps_of_equal_flops(plan, swept)[run.family])
+    if plan.asked.equal in ("flops", "tokens"):
+        return BudgetSettings(steps=steps_of_equal_cost(plan, swept)[run.family])
     return BudgetSettings(minutes=plan.asked.minutes_of("final"))
 
 
-def steps_of_equal_flops(plan: Plan, swept: Sequence[RunResult]) -> dict[str, int]:
-    """Steps of equal arithmetic that together fill the minutes, by the pace each family had in the sweep.
+def steps_of_equal_cost(plan: Plan, swept: Sequence[RunResult]) -> dict[str, int]:
+    """Steps of equal arithmetic, or of equal tokens, that together fill the minutes, by each family's pace in the sweep.
 
     Raises TrainingError where there was no sweep to tell the pace.
     """
-    seconds_per_flop = 0.0
-    for found in plan.families:
-        paces = [
-            result.timings.seconds / result.steps for result in swept if result.family == found.name and result.steps
-        ]
+    tokens = plan.asked.equal == "tokens"
+    costs = {found.name: 1.0 if tokens else found.flops_per_token for found in plan.families}
+    seconds_per_cost = 0.0
+    for name, cost in costs.items():
+        paces = [result.timings.seconds / result.steps for result in swept if result.family == name and result.steps]
         if not paces:
             raise TrainingError(
-                f"nothing tells how fast {found.name} trains, and equal flops in minutes needs that;\n"
+                f"nothing tells how fast {name} trains, and equal {plan.asked.equal} in minutes need that;\n"
                 f"give more --minutes, more than one of --rates, or --steps"
             )
-        seconds_per_flop += median(paces) / (found.flops_per_token * plan.target_tokens_per_step)
-    flops = 60.0 * plan.asked.minutes_of("final") * len(plan.families) / seconds_per_flop
-    return {
-        found.name: max(1, round(flops / (found.flops_per_token * plan.target_tokens_per_step)))
-        for found in plan.families
-    }
+        seconds_per_cost += median(paces) / (cost * plan.target_tokens_per_step)
+    spent = 60.0 * plan.asked.minutes_of("final") * len(plan.families) / seconds_per_cost
+    return {name: max(1, round(spent / (cost * plan.target_tokens_per_step))) for name, cost in costs.items()}
 
 
 def _result(plan: Plan, run: Run, budget: BudgetSettings, folder: Path, told: "_Told") -> RunResult:
@@ -176,6 +182,7 @@ def _train(plan: Plan, run: Run, budget: BudgetSettings, folder: Path, told: "_T
         timings=RunTimings(
             seconds=seconds, target_tokens_per_second=pace, peak_memory=peak.bytes(), curve_seconds=curve_seconds
         ),
+        task=run.task,
     )
 
 
@@ -218,7 +225,8 @@ class _Told:
 
     def begin(self, run: Run) -> None:
         what = f"rate {run.rate:g}" if run.stage == "sweep" else f"seed {run.seed}, rate {run.rate:g}"
-        self._reporter.note(f"[{self._place}] {run.family}, {run.stage} run, {what}")
+        on = f" on {run.task}" if run.task else ""
+        self._reporter.note(f"[{self._place}] {run.family}, {run.stage} run{on}, {what}")
 
     def note(self, text: str) -> None:
         self.heard = True

@@ -170,6 +170,9 @@ def _model(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | None) ->
             raise ConfigError(f"model.{key} is {value!r} for this task, but got {recipe.model[key]!r}; leave it out")
     if "pooler" in known and head == "classify" and start is not None:
         wanted["pooler"] = None  # the paper's head has one
+    if "pooling" in known and (start or recipe.model).get("norm", "pre") == "pre":
+        # A first token that no next-sentence task has taught knows little of its row (docs/log.md).
+        wanted["pooling"] = recipe.model.get("pooling", "mean")
     dropouts = {key: 0.0 if key == "attention_dropout" else 0.1 for key in known if key.endswith("dropout")}
     if start is not None:
         changed = {**start, **wanted}
