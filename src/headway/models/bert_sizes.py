@@ -44,9 +44,10 @@ class BERTConfig:
     mixer. norm: after each sum ("post", the paper) or before each sublayer ("pre", with one more at the end). segments:
     how many kinds of text a token may be marked as, 0: none. embedding_norm: a norm on the sum of the embeddings, and
     embedding_projection: a matrix behind it, as FNet has. head: what the model answers with; n_labels: of how many
-    labels. pooling: a row's answer is read from its first token's state, or from the mean of all; pooler: which goes
-    through a matrix and tanh before; None: for the heads that the paper gives one. transform: a matrix, activation and norm before the output matrix; tied: that is the token
-    embedding. foreign: keys of another library's configuration that do not change the graph, kept and written back.
+    labels. pooling: a row's answer is read from its first token's state, or from the mean of all; pooler: through a
+    matrix and tanh; None: for the heads that the paper gives one. transform: a matrix, activation and norm before the
+    output matrix; tied: that is the token embedding. foreign: keys of another library's configuration that do not
+    change the graph, kept and written back.
     """
 
     vocabulary: int = 30522

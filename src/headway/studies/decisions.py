@@ -104,9 +104,7 @@ def _known(base: Recipe) -> Tokenizers | None:
     return Tokenizers(source=Tokenizer.load(folder), target=load_target_tokenizer(folder))
 
 
-def _family_plan(
-    name: str, recipe: Recipe, facts: TextFacts, asked: CompareSettings, subject: Subject
-) -> FamilyPlan:
+def _family_plan(name: str, recipe: Recipe, facts: TextFacts, asked: CompareSettings, subject: Subject) -> FamilyPlan:
     assert recipe.train.learning_rate is not None
     rates = dict.fromkeys(float(f"{recipe.train.learning_rate * factor:.2g}") for factor in asked.rate_factors)
     within = replace(

@@ -245,7 +245,6 @@ class Run:
             budget=budget,
         )
 
-
     def _tuning_recipe(self, base: Recipe, plan: Plan, budget: BudgetSettings, folder: Path) -> Recipe:
         """A task's recipe: from the final run of this seed, or from nothing with a model of the same shape."""
         kind = next(found.kind for found in plan.tasks if found.name == self.task)

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 import numpy
 from numpy.typing import NDArray
 
-from headway.evaluation.bootstrap import Comparison, Resampling, resampled_sums
+from headway.evaluation.bootstrap import Comparison, Resampling, Score, resampled_sums
 from headway.evaluation.lengths import Bucket, length_buckets, source_lengths
 from headway.evaluation.references import TestSet
 from headway.evaluation.scores import SCORES, Statistics, translation_statistics
@@ -79,19 +79,19 @@ class Scores:
     sentence_scores: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-class _Scored:
-    """The systems' scores on some sentences, and on resamples of them."""
+class Scored:
+    """The scores of systems on some sentences (or texts, or questions), and on resamples of them."""
 
-    def __init__(self, score: str, systems: Sequence[System], statistics: Sequence[Statistics], resampling: Resampling):
-        function, each = SCORES[score], [found.of(score) for found in statistics]
+    def __init__(self, score: Score, names: Sequence[str], each: Sequence[Draws], resampling: Resampling) -> None:
+        """names: the family of each system; each: its statistics (N, K), of which sums are scored."""
         width = each[0].shape[1]
         sums = resampled_sums(numpy.concatenate(each, axis=1), resampling)  # (R, systems * K)
         self.values: dict[str, list[float]] = {}
         drawn: dict[str, list[Draws]] = {}
-        for place, (system, own) in enumerate(zip(systems, each, strict=True)):
-            self.values.setdefault(system.family, []).append(float(function(own.sum(axis=0))))
-            part = function(sums[:, place * width : (place + 1) * width])
-            drawn.setdefault(system.family, []).append(part)
+        for place, (name, own) in enumerate(zip(names, each, strict=True)):
+            self.values.setdefault(name, []).append(float(score(own.sum(axis=0))))
+            part = score(sums[:, place * width : (place + 1) * width])
+            drawn.setdefault(name, []).append(part)
         self.drawn = {family: numpy.mean(parts, axis=0) for family, parts in drawn.items()}  # (R,) each
 
     def family(self, name: str) -> FamilyScore:
@@ -107,8 +107,15 @@ class _Scored:
         )
 
     def difference(self, first: str, second: str, confidence: float) -> Interval | None:
+        """Of first less second, over both's seeds."""
         spread = float((self.drawn[first] - self.drawn[second]).std())
         return difference_interval(self.values[first], self.values[second], sentences=spread, confidence=confidence)
+
+    def distance(self, first: str, second: str, confidence: float) -> Interval | None:
+        """Of first less second, where second is one system without seeds: only first's vary."""
+        (given,) = self.values[second]
+        spread = float((self.drawn[first] - self.drawn[second]).std())
+        return mean_interval([value - given for value in self.values[first]], sentences=spread, confidence=confidence)
 
 
 def score_all(systems: Sequence[System], test: TestSet, resampling: Resampling, *, least: int) -> dict[str, Scores]:
@@ -123,8 +130,8 @@ def score_all(systems: Sequence[System], test: TestSet, resampling: Resampling, 
     pairings = {couple: _pairings(couple, systems, statistics, resampling) for couple in couples}
     found = {}
     for score in SCORES:
-        whole = _Scored(score, systems, statistics, resampling)
-        parts = [_Scored(score, systems, _only(statistics, bucket), resampling) for bucket in buckets]
+        whole = _scored(score, systems, statistics, resampling)
+        parts = [_scored(score, systems, _only(statistics, bucket), resampling) for bucket in buckets]
         found[score] = Scores(
             families={name: whole.family(name) for name in names},
             differences=tuple(
@@ -155,7 +162,14 @@ def score_all(systems: Sequence[System], test: TestSet, resampling: Resampling, 
     return found
 
 
-def _growth(couple: tuple[str, str], parts: Sequence[_Scored], confidence: float) -> Difference:
+def _scored(
+    score: str, systems: Sequence[System], statistics: Sequence[Statistics], resampling: Resampling
+) -> Scored:
+    names = [system.family for system in systems]
+    return Scored(SCORES[score], names, [found.of(score) for found in statistics], resampling)
+
+
+def _growth(couple: tuple[str, str], parts: Sequence[Scored], confidence: float) -> Difference:
     """How much larger the difference is on the longest sources than on the shortest, seed by seed.
 
     The two buckets have no sentence in common, so the variances of their resamples add.

@@ -4,12 +4,14 @@ A window's scores of begin and end are added for each stretch; position 0 stands
 2018, sections 4.2 and 4.3).
 """
 
+import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from headway.corpus.layout_of_texts import lay_out
 from headway.corpus.strides import windows
@@ -20,6 +22,7 @@ LONGEST_ANSWER = 30
 """Tokens; the released code of Devlin et al. 2018."""
 _LONGEST_QUESTION = 64
 _BEST_OF_A_WINDOW = 20
+_MOST_KEPT = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,8 @@ def answer(reader: Opened, asked: Sequence[tuple[str, str]], *, top: int, no_ans
             number, shift, first = where[row.text]
             last = len(row.ids) - 1  # the end of the row is no part of the context
             found[number] += _stretches(scores[shift:last], first)
+            if len(found[number]) > _MOST_KEPT:
+                found[number] = heapq.nlargest(_BEST_OF_A_WINDOW + top, found[number])
             # A context has no answer where no window has one: the least of the windows' scores of none counts.
             score = float(scores[0].sum())
             none[number] = score if none[number] == -math.inf else min(none[number], score)
@@ -93,15 +98,14 @@ def _stretches(scores: Tensor, first: int) -> list[tuple[float, int, int]]:
     n_tokens = len(scores)
     if n_tokens == 0:
         return []
-    sums = scores[:, 0, None] + scores[None, :, 1]  # (T, T)
-    allowed = torch.ones_like(sums, dtype=torch.bool).triu() & ~torch.ones_like(sums, dtype=torch.bool).triu(
-        LONGEST_ANSWER
-    )
-    sums = sums.masked_fill(~allowed, -math.inf)
-    best = sums.flatten().topk(min(_BEST_OF_A_WINDOW, int(allowed.sum())))
+    longest = min(LONGEST_ANSWER, n_tokens)
+    ends = functional.pad(scores[:, 1], (0, longest - 1), value=-math.inf).unfold(0, longest, 1)  # (T, L)
+    sums = (scores[:, 0, None] + ends).flatten()  # by where a stretch begins and how long it is
+    best = sums.topk(min(_BEST_OF_A_WINDOW, len(sums)))
     return [
-        (value, first + place // n_tokens, first + place % n_tokens)
+        (value, first + place // longest, first + place // longest + place % longest)
         for value, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        if value > -math.inf
     ]
 
 

@@ -32,7 +32,10 @@ def fill(reader: Opened, text: str, *, top: int) -> tuple[Fill, ...]:
     that guesses no words.
     """
     if getattr(reader.model, "output", None) is None or not hasattr(reader.model, "before_output"):
-        raise FormatError(f"{reader.name} guesses no words: it has no masked-word head; take another model")
+        raise FormatError(
+            f"{reader.name} guesses no words: it has no masked-word head\n"
+            "Take a model trained with --family bert; one that writes goes on from a text instead: headway write"
+        )
     mask = reader.tokenizer.mask
     if mask is None:
         raise FormatError(f"the tokenizer of {reader.name} has no {MASK}, so nothing can be hidden from it")

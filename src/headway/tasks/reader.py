@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from headway.errors import FormatError, UsageError
+from headway.errors import DataError, FormatError, UsageError
 from headway.formats.bundled import locate
 from headway.formats.folder import load
 from headway.formats.reader_settings import ReaderSettings, read_reader_settings
@@ -136,7 +136,10 @@ class Reader:
     def answers(self, asked: Sequence[Pair], *, top: int = 1, no_answer: bool = True) -> list[tuple[Answer, ...]]:
         """As `answer`, for many (question, context) at once: the `top` likeliest answers of each, none overlapping."""
         self._check_task("answer", "answers no questions")
-        checked(text for pair in asked for text in pair)
+        for question, context in asked:
+            for text, what in ((question, "question"), (context, "context")):
+                if not text.strip():
+                    raise DataError(f"the {what} is empty; an answer takes a question and a text that it stands in")
         return answer(self._opened, asked, top=top, no_answer=no_answer)
 
     @overload

@@ -20,8 +20,10 @@ from headway.tasks.reading import Opened, Row
 
 Repair = Literal["lenient", "strict"]
 
-# Runs of letters and digits with apostrophes and hyphens inside; any other mark by itself.
-_WORD = re.compile(r"\w+(?:['\u2019\-]\w+)*|[^\w\s]")
+# Runs of letters and digits, with the accents and joiners that stand for themselves, and with apostrophes and hyphens
+# inside; any other mark by itself.
+_LETTER = "[\\w\u0300-\u036f\u200b-\u200d\u2060\ufe0f]"
+_WORD = re.compile(f"{_LETTER}+(?:['\u2019-]{_LETTER}+)*|[^\\w\\s]")
 
 
 @dataclass(frozen=True, kw_only=True)

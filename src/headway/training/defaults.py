@@ -56,6 +56,9 @@ AS_GOOD_AS_NEW = 6
 # Passes over a text from which a model learns it by heart.
 OFTEN = 20
 
+# How often the validation text is measured over the budget.
+EVALUATIONS = 10
+
 # Evaluations in a row without a better one, after which a text that is read very often has nothing more to teach.
 PATIENCE = 4
 
@@ -143,6 +146,7 @@ def _choose_training(recipe: Recipe, config: Any, facts: TextFacts, epochs: floa
         schedule=given.schedule or "cosine",
         patience=patience,
         compile=compiled,
+        evaluations=given.evaluations or EVALUATIONS,
     )
     reasons = [
         f"steps of {given.batch_size} x {given.window} tokens, {OPTIMIZER_NAMES[optimizer]}, learning rate {rate:g}"

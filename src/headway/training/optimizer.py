@@ -102,6 +102,6 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> Optimizers:
 
 
 def _is_table(name: str) -> bool:
-    """True for what holds a row for each id, place or label, an embedding or an output matrix: Muon is for the others."""
+    """True for what holds a row for each id, place or label, as embeddings and output matrices do: not for Muon."""
     parts = name.split(".")
     return parts[0].endswith("embedding") or parts[0] in _OUTPUTS or "positions" in parts

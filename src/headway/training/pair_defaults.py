@@ -15,6 +15,7 @@ from headway.settings import to_dict
 from headway.text.byte_level_training import vocabulary_size
 from headway.training.defaults import (
     ARITHMETIC,
+    EVALUATIONS,
     FEW_STEPS,
     FEWEST_IDS,
     FEWEST_TOKENS,
@@ -119,6 +120,7 @@ def fill_in_pairs(recipe: Recipe, facts: TextFacts, start: Mapping[str, Any] | N
         patience=patience,
         label_smoothing=0.1 if given.label_smoothing is None else given.label_smoothing,
         compile=False,
+        evaluations=given.evaluations or EVALUATIONS,
     )
     reasons.append(f"steps of {batch_tokens} tokens, {OPTIMIZER_NAMES[optimizer]}, learning rate {rate:g}")
     if patience and given.patience is None:

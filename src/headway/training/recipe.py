@@ -18,6 +18,9 @@ from headway.errors import ConfigError, DataError
 from headway.models.registry import spelled_out
 from headway.settings import assign, from_dict, to_dict, without_none
 
+TUNING_EPOCHS = 3.0
+"""Passes over labelled data where nothing is said (Devlin et al. 2018, appendix A.3: 2 to 4)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
@@ -137,7 +140,7 @@ class TrainSettings:
     device: Literal["cpu", "cuda"] | None = None
     precision: Literal["float32", "bfloat16"] | None = None
     compile: bool | None = None
-    evaluations: int = 10
+    evaluations: int | None = None
     validation_tokens: int = 20_000
     save_every: int | None = None
     keep: int = 2
@@ -292,6 +295,8 @@ def recipe_from(
         table["budget"] = chosen
     for assignment in assignments:
         table = assign(table, assignment)
+    if table.get("task") is not None and "budget" not in table:
+        table["budget"] = {"epochs": TUNING_EPOCHS}
     for name, given in (("data", "path" in table.get("data", {})), ("output", "output" in table)):
         if not given:
             raise ConfigError(f"a run needs its {name}: headway train TEXTS -o MODEL, or --recipe FILE that names both")

@@ -19,6 +19,7 @@ from torch import nn
 
 from headway.errors import ConfigError, FormatError, StorageError, TrainingError
 from headway.formats.folder import CARD, load, load_target_tokenizer
+from headway.formats.reader_settings import read_reader_settings
 from headway.models.registry import family
 from headway.settings import from_dict, to_dict, without_none
 from headway.storage import only_writer, replace_file, sweep
@@ -31,6 +32,7 @@ from headway.training.layers import FROZEN, read_frozen
 from headway.training.material import Tokenizers
 from headway.training.optimizer import build_optimizer
 from headway.training.prepare import DATA, RECIPE, RUN, RunRecord, card, material_of, prepare
+from headway.training.reading import calibration_sentence
 from headway.training.recipe import Recipe, read_table
 from headway.training.report import Reporter, Silent
 from headway.training.schedule import Budget
@@ -99,7 +101,7 @@ def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
                     "with; take another folder and more --minutes"
                 )
         if (training / DATA).exists():  # not yet, or not wholly, by a run that was killed after its last step
-            _finish(complete)
+            _finish(complete, reporter)
             _tidy(complete, state)
     return TrainResult(
         folder=str(output),
@@ -199,13 +201,16 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
     return Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
 
 
-def _finish(recipe: Recipe) -> None:
+def _finish(recipe: Recipe, reporter: Reporter) -> None:
     """What the material does with the weights that were kept, such as calibrating them."""
     if recipe.task is None:
         return
     output = Path(recipe.output)
     model, _ = load(output, dtype=torch.float32)
     material_of(recipe).finish(recipe, output, output / "training" / DATA, model)
+    said = calibration_sentence(read_reader_settings(output))
+    if said is not None:
+        reporter.note(said)
 
 
 def _tidy(recipe: Recipe, state: RunState) -> None:

@@ -59,6 +59,8 @@ class Trainer:
         self._settings = settings
         self._budget = budget
         self._outlets = outlets
+        assert settings.evaluations is not None
+        self._evaluations = settings.evaluations
         self._device = next(model.parameters()).device
 
     def run(self, state: RunState, *, began: float) -> RunState:
@@ -151,7 +153,7 @@ class Trainer:
             return self._budget.clock_left(state.seconds)
         return self._pace.seconds_left(
             steps=steps,
-            evaluations=self._settings.evaluations - state.evaluations,
+            evaluations=self._evaluations - state.evaluations,
             save_steps=self._settings.save_every,
             save_seconds=_SAVE_SECONDS,
         )
@@ -176,7 +178,7 @@ class Trainer:
 
     def _evaluate_if_due(self, state: RunState) -> RunState:
         share = min(self._budget.progress(state.step, state.seconds), 1.0)
-        return self._evaluate(state) if int(share * self._settings.evaluations) > state.evaluations else state
+        return self._evaluate(state) if int(share * self._evaluations) > state.evaluations else state
 
     def _evaluate(self, state: RunState) -> RunState:
         """Measure the validation text, keep the weights if they are the best so far, write a sample."""
@@ -194,7 +196,7 @@ class Trainer:
         bits = self._objective.bits_per_byte(loss, training=False)
         scores = self._scores(self._model)
         share = min(self._budget.progress(state.step, state.seconds), 1.0)
-        state = replace(state, evaluations=int(share * self._settings.evaluations), stale=state.stale + 1)
+        state = replace(state, evaluations=int(share * self._evaluations), stale=state.stale + 1)
         if best:
             state = replace(
                 state, best=loss, best_bits_per_byte=bits, best_scores=dict(scores), best_step=state.step, stale=0
