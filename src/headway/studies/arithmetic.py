@@ -9,7 +9,6 @@ ones where a reader guesses. A Fourier or Hartley transform is counted as a fast
 """
 
 import math
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

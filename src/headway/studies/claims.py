@@ -1,6 +1,7 @@
 """What can be said: sentences computed from the numbers, which refuse a verdict inside the noise."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from headway.evaluation.scores import NAMES
 from headway.studies.noise import Interval
@@ -9,30 +10,46 @@ from headway.studies.runs import RunResult
 from headway.studies.scores import BucketScores, Difference, Scores
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How a score is spoken of: what a difference of it is counted in, and of what the test set consists.
+
+    higher: the higher the better. digits: behind the point.
+    """
+
+    unit: str = "BLEU"
+    tested: str = "the test sentences"
+    higher: bool = True
+    digits: int = 1
+
+
 def what_can_be_said(plan: Plan, scores: Mapping[str, Scores], results: Sequence[RunResult]) -> list[str]:
     """The claims about the families in BLEU, then what limits them."""
     bleu = scores["bleu"]
-    said = [_difference(found, bleu, _other(found, scores["chrf"])) for found in bleu.differences]
+    said = [difference_said(found, bleu, Measured(), _other(found, scores["chrf"])) for found in bleu.differences]
     said += [_growth(found, bleu) for found in bleu.growth]
-    return [*said, *_limits(plan, bleu, results)]
+    claims = len(bleu.differences) + len(bleu.growth)
+    return [*said, *limits(plan, claims, bleu.confidence, results)]
 
 
-def _difference(found: Difference, scores: Scores, other: str) -> str:
-    first, second = (found.first, found.second) if found.value >= 0 else (found.second, found.first)
-    value = abs(found.value)
+def difference_said(found: Difference, scores: Scores, measured: Measured, other: str = "") -> str:
+    """One difference between two families, named outside the noise and refused inside it."""
+    sign = 1.0 if measured.higher else -1.0
+    first, second = (found.first, found.second) if sign * found.value >= 0 else (found.second, found.first)
+    value = f"{abs(found.value):.{measured.digits}f} {measured.unit}"
     if found.interval is None:
+        above = "above" if measured.higher else "below"
         return (
-            f"no verdict: {first} scores {value:.1f} BLEU above {second}, but with one seed nobody knows how much "
+            f"no verdict: {first} scores {value} {above} {second}, but with one seed nobody knows how much "
             f"another seed would change{_by_sentences(found)}"
         )
-    n_seeds = len(scores.families[first].seeds)
-    where = f"{_interval(found.interval, found.value < 0)} over {n_seeds} seeds and the test sentences"
-    share = _share(scores.confidence)
+    n_seeds = max(len(scores.families[name].seeds) for name in (first, second))
+    bounds = _interval(found.interval, found.value < 0, measured.digits)
+    where = f"{bounds} over {n_seeds} seeds and {measured.tested}"
+    share = share_of(scores.confidence)
     if not found.interval.excludes_zero:
-        return (
-            f"no verdict: the difference of {value:.1f} BLEU between {first} and {second} lies inside {where} ({share})"
-        )
-    return f"{first} is better than {second} by {value:.1f} BLEU, {where} ({share}){other}"
+        return f"no verdict: the difference of {value} between {first} and {second} lies inside {where} ({share})"
+    return f"{first} is better than {second} by {value}, {where} ({share}){other}"
 
 
 def _growth(found: Difference, scores: Scores) -> str:
@@ -46,18 +63,22 @@ def _growth(found: Difference, scores: Scores) -> str:
     )
     if found.interval is None:
         return f"no verdict on length: one seed does not tell whether the difference {change}, changes with length"
-    where = f"{_interval(found.interval, found.value < 0)} ({_share(scores.confidence)})"
+    where = f"{_interval(found.interval, found.value < 0)} ({share_of(scores.confidence)})"
     if not found.interval.excludes_zero:
         return f"no verdict on length: the difference {change}, changes by {abs(found.value):.1f}, inside {where}"
     return f"the longer the source, the more {losing} falls behind: the difference {change}, changes by {where}"
 
 
-def _limits(plan: Plan, scores: Scores, results: Sequence[RunResult]) -> list[str]:
+def limits(plan: Plan, claims: int, confidence: float, results: Sequence[RunResult]) -> list[str]:
+    """What limits the claims: runs that are missing, rates at the edge, how many claims there are, and the budget."""
     said = []
     final = [result for result in results if result.stage == "final"]
     for result in final:
         if result.diverged:
             said.append(f"{result.family} diverged with seed {result.seed} and is not in its mean: {result.diverged}")
+    for result in results:
+        if result.task and result.diverged:
+            said.append(f"{result.family} diverged on {result.task} with seed {result.seed}: {result.diverged}")
     for found in plan.families:
         rate = next(result.rate for result in final if result.family == found.name)
         edges = {min(found.rates): "lowest", max(found.rates): "highest"}
@@ -65,15 +86,14 @@ def _limits(plan: Plan, scores: Scores, results: Sequence[RunResult]) -> list[st
             said.append(
                 f"{found.name} did best at {rate:g}, the {edges[rate]} rate tried: one beyond it might be better still"
             )
-    claims = len(scores.differences) + len(scores.growth)
-    if any(difference.interval is not None for difference in scores.differences):
+    if plan.asked.seeds > 1 and claims:
         said.append(
             f"the {claims} intervals hold together in 95 of 100 such comparisons, each therefore at "
-            f"{_share(scores.confidence)} (Bonferroni)"
+            f"{share_of(confidence)} (Bonferroni)"
         )
     said.append(
-        "all this is of these pairs, sizes, budgets and this machine; larger models or longer training may order the "
-        "families otherwise"
+        f"all this is of {'this text' if plan.asked.reads else 'these pairs'}, sizes, budgets and this machine; larger "
+        "models or longer training may order the families otherwise"
     )
     return said
 
@@ -98,9 +118,9 @@ def _by_sentences(found: Difference) -> str:
     return f" (of these two models alone the difference {decided} outside the noise of the test sentences)"
 
 
-def _interval(interval: Interval, turned: bool) -> str:
+def _interval(interval: Interval, turned: bool, digits: int = 1) -> str:
     low, high = (-interval.high, -interval.low) if turned else (interval.low, interval.high)
-    return f"{low:+.1f} to {high:+.1f}"
+    return f"{low:+.{digits}f} to {high:+.{digits}f}"
 
 
 def _gap(bucket: BucketScores, first: str, second: str) -> float:
@@ -111,5 +131,6 @@ def _words(bucket: BucketScores) -> str:
     return f"{bucket.low} words" if bucket.low == bucket.high else f"{bucket.low} to {bucket.high} words"
 
 
-def _share(confidence: float) -> str:
+def share_of(confidence: float) -> str:
+    """A confidence in percent."""
     return f"{100 * confidence:.3g} %"

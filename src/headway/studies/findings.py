@@ -34,6 +34,7 @@ def findings(
     """The table without alignments, probe and timings."""
     return {
         "version": REPORT_VERSION,
+        "kind": "translating",
         "what_can_be_said": what_can_be_said(plan, scores, results),
         "equality": plan.equality,
         "plan": to_dict(plan),
@@ -44,8 +45,8 @@ def findings(
             "source_tokens_per_target_token": plan.source_tokens_per_target,
         },
         "signatures": {name: found.signature for name, found in scores.items()},
-        "families": [_family(plan, found.name, results, scores) for found in plan.families],
-        "comparisons": {name: _comparisons(found) for name, found in scores.items()},
+        "families": [family_table(plan, found.name, results, scores) for found in plan.families],
+        "comparisons": {name: comparison_table(found) for name, found in scores.items()},
         "by_length": {name: [_bucket(bucket) for bucket in found.by_length] for name, found in scores.items()},
         "samples": _samples(systems, scores["chrf"], test),
     }
@@ -71,7 +72,8 @@ def alignment_table(found: Mapping[str, tuple[Alignment, ...] | str]) -> dict[st
     }
 
 
-def _family(plan: Plan, name: str, results: Sequence[RunResult], scores: Mapping[str, Scores]) -> dict[str, Any]:
+def family_table(plan: Plan, name: str, results: Sequence[RunResult], scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """A family's size, its sweep, its final runs and its scores."""
     found = plan.family(name)
     own = [result for result in results if result.family == name]
     final = [result for result in own if result.stage == "final"]
@@ -107,7 +109,8 @@ def _score(found: FamilyScore) -> dict[str, Any]:
     return asdict(found)
 
 
-def _comparisons(found: Scores) -> dict[str, Any]:
+def comparison_table(found: Scores) -> dict[str, Any]:
+    """The differences between families in one score."""
     return {
         "confidence": found.confidence,
         "differences": [_difference(one) for one in found.differences],

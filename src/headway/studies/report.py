@@ -1,7 +1,6 @@
 """The report of a comparison as a page, drawn from the table of report.json and nothing else."""
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Mapping
 from typing import Any
 
 from headway.evaluation.plot import Curve, Labels, Point, draw_curves
@@ -11,6 +10,8 @@ from headway.insight.alignment_html import alignment_rows
 from headway.insight.alignment_svg import alignment_svg
 from headway.settings import from_dict
 from headway.studies.page import Html, figure, folded, items, joined, page, paragraph, preformatted, table, words
+from headway.studies.reading_report import reading_page
+from headway.studies.report_training import PAIRS, budget_words, training
 from headway.tasks.alignment import Alignment
 from headway.training.recipe import Recipe, to_toml
 
@@ -22,10 +23,12 @@ _SENTENCE_BAND = "The band is over test sentences alone: with one seed a family 
 
 def report_page(found: Table) -> str:
     """The whole page, self-contained."""
+    if found.get("kind") == "reading":
+        return reading_page(found)
     names = [family["name"] for family in found["families"]]
     lede = joined(
         [
-            paragraph(f"{', '.join(names)}: {found['data']['train']:,} pairs, {_budget(found)}.", "soft"),
+            paragraph(f"{', '.join(names)}: {found['data']['train']:,} pairs, {budget_words(found)}.", "soft"),
             Html("<h2>What can be said</h2>\n"),
             items(found["what_can_be_said"], "said"),
             paragraph(found["equality"]),
@@ -34,7 +37,7 @@ def report_page(found: Table) -> str:
     sections = [
         ("Scores", _scores(found)),
         ("By length of the source", _by_length(found)),
-        ("Training and cost", _training(found)),
+        ("Training and cost", training(found, PAIRS)),
         ("Sentences on which they differ", _samples(found)),
         ("What each word was translated from", _alignments(found)),
         ("How it was done", _method(found)),
@@ -109,73 +112,6 @@ def _by_length(found: Table) -> Html:
         )
     )
     return joined(parts)
-
-
-def _training(found: Table) -> Html:
-    timed = found["timings"]
-    rows = []
-    for family in found["families"]:
-        own = [one for one in timed["runs"] if one["family"] == family["name"] and one["stage"] == "final"]
-        rows.append(
-            [
-                family["name"],
-                f"{family['parameters']:,}",
-                f"{family['rate']:g}",
-                f"{fmean(run['steps'] for run in family['runs']):,.0f}",
-                f"{family['training_flops'] / 1e12:,.3g}",
-                f"{fmean(one['seconds'] for one in own) / 60:,.1f}",
-                _mean_of([one["target_tokens_per_second"] for one in own], "{:,.0f}"),
-                _mean_of([one["peak_memory"] for one in own], "{:,.0f}", 1e6),
-                _mean_of([timed["decoding_sentences_per_second"].get(family["name"])], "{:,.1f}"),
-            ]
-        )
-    head = [
-        *("family", "parameters", "learning rate", "steps", "10^12 operations", "minutes", "target tokens/s"),
-        *("peak memory, MB", "decoding, sentences/s"),
-    ]
-    parts = [table("What a final run took (means over seeds)", head, rows)]
-    per_token = [f"{one['name']} {one['training_flops_per_target_token'] / 1e6:,.1f}" for one in found["families"]]
-    parts.append(
-        paragraph(
-            f"Operations are counted from the sizes, products alone (million for each target token: "
-            f"{', '.join(per_token)}). Speed and memory are measured on this machine; memory is the peak of the whole "
-            f"process. Decoding: beam {found['plan']['asked']['beam']}, one model after another, medians.",
-            "soft",
-        )
-    )
-    curves = [_learning_curve(found, family) for family in found["families"]]
-    if any(curve.points for curve in curves):
-        labels = Labels(
-            title="Validation loss while training",
-            x="target tokens read, thousands",
-            y="nats per token",
-            counted="runs",
-        )
-        drawn = Html(draw_curves(curves, labels, from_zero=False))
-        parts.append(figure(drawn, "Mean over seeds; the band goes from the lowest seed to the highest."))
-    swept = [
-        [family["name"], f"{one['rate']:g}", "diverged" if one["diverged"] else f"{one['validation_loss']:.4f}"]
-        for family in found["families"]
-        for one in family["sweep"]
-    ]
-    if swept:
-        caption = "The sweep: short runs from seed 0, the same number for each family; the lowest loss wins"
-        parts.append(table(caption, ["family", "learning rate", "validation loss"], swept))
-        parts.append(
-            paragraph("A short run can favour another rate than a long one would; all families share that.", "soft")
-        )
-    return joined(parts)
-
-
-def _learning_curve(found: Table, family: Table) -> Curve:
-    """The runs' first measurements together, then their second ones; in minutes steps differ, and are averaged."""
-    runs = [run["curve"] for run in family["runs"] if run["curve"] and not run["diverged"]]
-    points = []
-    for measured in zip(*runs, strict=False):
-        losses = [loss for _, loss in measured]
-        tokens = fmean(step for step, _ in measured) * found["plan"]["target_tokens_per_step"] / 1000
-        points.append(Point(tokens, min(losses), fmean(losses), max(losses), len(losses)))
-    return Curve(name=family["name"], points=points)
 
 
 def _samples(found: Table) -> Html:
@@ -285,14 +221,6 @@ def _method(found: Table) -> Html:
     return joined(parts)
 
 
-def _budget(found: Table) -> str:
-    asked = found["plan"]["asked"]
-    budget = (
-        f"{asked['minutes']:g} min of training in all" if asked["steps"] is None else f"{asked['steps']:,} steps a run"
-    )
-    return f"{asked['seeds']} seed{'s' if asked['seeds'] > 1 else ''} a family, {budget}"
-
-
 def _value(score: Table) -> str:
     interval = score["interval"] or score["sentence_interval"]
     return f"{score['mean']:.1f} ({max(interval['low'], 0.0):.1f} to {min(interval['high'], 100.0):.1f})"
@@ -318,11 +246,6 @@ def _decided_pairs(difference: Table) -> str:
 
 def _words_of(bucket: Table) -> str:
     return f"{bucket['low']}" if bucket["low"] == bucket["high"] else f"{bucket['low']} to {bucket['high']}"
-
-
-def _mean_of(values: Sequence[float | None], form: str, unit: float = 1.0) -> str:
-    known = [value / unit for value in values if value is not None]
-    return form.format(fmean(known)) if known else "not measured"
 
 
 def _alignment(one: Table) -> Alignment:

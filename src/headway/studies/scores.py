@@ -162,9 +162,7 @@ def score_all(systems: Sequence[System], test: TestSet, resampling: Resampling, 
     return found
 
 
-def _scored(
-    score: str, systems: Sequence[System], statistics: Sequence[Statistics], resampling: Resampling
-) -> Scored:
+def _scored(score: str, systems: Sequence[System], statistics: Sequence[Statistics], resampling: Resampling) -> Scored:
     names = [system.family for system in systems]
     return Scored(SCORES[score], names, [found.of(score) for found in statistics], resampling)
 

@@ -167,9 +167,7 @@ def _labelled_row(example: Labelled) -> Row:
 
 
 def _question_row(asked: Question) -> Row:
-    answers = [
-        {"text": text, "answer_start": start} for text, start in zip(asked.answers, asked.starts, strict=True)
-    ]
+    answers = [{"text": text, "answer_start": start} for text, start in zip(asked.answers, asked.starts, strict=True)]
     return {"context": asked.context, "question": asked.question, "answers": answers}
 
 
@@ -187,7 +185,7 @@ def _labels(task: TaskFile, parts: Mapping[str, list[Row]]) -> tuple[str, ...]:
         unknown = sorted({row["label"] for row in parts[name]} - known)
         if unknown:
             raise DataError(
-                f"every label must stand in training, but {unknown[0]!r} of {task.path} stands in its {name} part alone\n"
+                f"every label must stand in training, but {unknown[0]!r} of {task.path} is in its {name} part alone\n"
                 "Give more examples of it, or take it out."
             )
     return tuple(sorted(known))
