@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from headway.errors import UsageError
 from headway.text.encoders import CorpusEncoder, ListEncoder, PromptEncoder, corpus_encoder
 from headway.text.streaming import StreamDecoder
+from headway.text.surrogates import utf8, without_surrogates
 from headway.text.tokenizer import Tokenizer
 from headway.text.vocabulary import ByteVocabulary
 
@@ -138,20 +139,3 @@ def special_pattern(special_tokens: Collection[str], allowed: Collection[str] | 
     if not names:
         return re.compile("((?!))")
     return re.compile(f"({'|'.join(re.escape(name) for name in sorted(names, key=len, reverse=True))})")
-
-
-def utf8(text: str) -> bytes:
-    """The text as UTF-8; surrogate pairs joined, lone surrogates as U+FFFD."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return without_surrogates(text).encode()
-
-
-def without_surrogates(text: str) -> str:
-    """The text with surrogate pairs joined and lone surrogates as U+FFFD."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 
 from headway.errors import ConfigError, DataError
 from headway.text.byte_alphabet import BYTE_ORDER, to_text
-from headway.text.byte_level import ByteLevelTokenizer, utf8
+from headway.text.byte_level import ByteLevelTokenizer
 from headway.text.encoders import split
 from headway.text.pair_merging import Merger
+from headway.text.surrogates import utf8
 from headway.text.vocabulary import END_OF_TEXT, MAX_SIZE, ByteVocabulary
 
 # Sizes by corpus size: small enough that the rarest tokens are still seen often, large enough to shorten the text.

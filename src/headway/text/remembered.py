@@ -18,9 +18,14 @@ class RememberedChunks:
         ids: list[int] = []
         for chunk in chunks:
             found = known.get(chunk)
-            if found is None:
-                found = tuple(self._encode(chunk))
-                if len(chunk) <= _LONGEST_CHUNK and len(known) < _MOST_CHUNKS:
-                    known[chunk] = found
-            ids += found
+            ids += self.one(chunk) if found is None else found
         return ids
+
+    def one(self, chunk: str) -> tuple[int, ...]:
+        """The ids of one chunk."""
+        found = self._known.get(chunk)
+        if found is None:
+            found = tuple(self._encode(chunk))
+            if len(chunk) <= _LONGEST_CHUNK and len(self._known) < _MOST_CHUNKS:
+                self._known[chunk] = found
+        return found

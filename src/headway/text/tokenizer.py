@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from headway.text.surrogates import character_places, without_surrogates
+
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
@@ -129,11 +131,13 @@ class Tokenizer(ABC):
 def byte_spans(text: str, sizes: Iterable[int]) -> list[tuple[int, int]]:
     """The characters [begin, end) of the text that hold each of its consecutive pieces of so many bytes of UTF-8."""
     begins = [0]  # where each character begins, in bytes
-    for character in text:
-        begins.append(begins[-1] + len(character.encode("utf-8", "replace")))
+    for character in without_surrogates(text):
+        begins.append(begins[-1] + len(character.encode()))
+    places = character_places(text)
     spans, place = [], 0
     for size in sizes:
         begin = bisect_right(begins, place) - 1
         place += size
-        spans.append((begin, bisect_left(begins, place) if size else begin))
+        end = bisect_left(begins, place) if size else begin
+        spans.append((places[begin], places[end]))
     return spans

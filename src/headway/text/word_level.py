@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from headway.errors import FormatError, UsageError
-from headway.text.byte_level import special_pattern, without_surrogates
+from headway.text.byte_level import special_pattern
 from headway.text.encoders import guarded
 from headway.text.remembered import RememberedChunks
 from headway.text.streaming import StreamDecoder
+from headway.text.surrogates import character_places, without_surrogates
 from headway.text.tokenizer import Tokenizer
 from headway.text.vocabulary import END_OF_TEXT
 
@@ -142,6 +143,13 @@ class WordTokenizer(Tokenizer):
             elif part:
                 ids += self._encode(part)
         return ids
+
+    def encode_with_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of the text, and the characters [begin, end) of the text as given that each stands for."""
+        whole = without_surrogates(text)
+        found = guarded(partial(self._library.encode, whole, add_special_tokens=False))
+        places = character_places(text)
+        return found.ids, [(places[begin], places[end]) for begin, end in found.offsets]
 
     def encode_corpus(self, texts: Iterable[str]) -> "list[numpy.ndarray]":
         """The ids (T,) int32 of each text, special tokens as plain text; on the calling thread alone."""

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from headway.errors import ConfigError, DataError
-from headway.text.byte_level import without_surrogates
 from headway.text.encoders import guarded
+from headway.text.surrogates import without_surrogates
 from headway.text.vocabulary import END_OF_TEXT, MAX_SIZE
 from headway.text.word_level import CLOSING, FREE, OPENING, UNKNOWN, WordTokenizer, WordVocabulary, chunks, splitter
 

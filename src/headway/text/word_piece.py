@@ -4,33 +4,27 @@ Text is cleaned, Chinese characters are set apart, letters made small and accent
 for it; words are cut at blanks and punctuation, each into its longest known beginning and then into pieces "##...".
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from headway.errors import FormatError, UsageError
-from headway.text.byte_level import special_pattern, without_surrogates
-from headway.text.encoders import guarded
-from headway.text.remembered import RememberedChunks
+from headway.text.byte_level import special_pattern
 from headway.text.streaming import StreamDecoder
+from headway.text.surrogates import character_places, without_surrogates
 from headway.text.tokenizer import MASK, Tokenizer
+from headway.text.word_piece_cutting import CONTINUES, UNKNOWN, PieceCutter
 
 if TYPE_CHECKING:
     import numpy
-    import tokenizers
     from numpy.typing import NDArray
 
-PADDING, UNKNOWN, BEGIN, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+PADDING, BEGIN, END = "[PAD]", "[CLS]", "[SEP]"
 SPECIAL = (PADDING, UNKNOWN, BEGIN, END, MASK)
-CONTINUES = "##"
 LONGEST_WORD = 100
 """Characters of a word; a longer one is [UNK], as in the released code."""
-
-_BLANK = re.compile("[\t\n\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-_DROPPED = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 
 # What the decoder writes without the blank before it, in the order it looks for them.
 _TIDY = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " do not", " 's", " 've", " 're")
@@ -74,8 +68,8 @@ class WordPieceVocabulary:
 class WordPieceTokenizer(Tokenizer):
     """Text to the ids of its word pieces, exactly BERT's; words no piece begins become [UNK].
 
-    The ids and spans are those of the `tokenizers` library, which carries the work out. Pieces are not byte-exact:
-    `encode_bytes` refuses what would not come back. `encode` adds no [CLS] and no [SEP].
+    The ids and spans are those of the `tokenizers` library with the same vocabulary, its special tokens set aside.
+    Pieces are not byte-exact: `encode_bytes` refuses what would not come back. `encode` adds no [CLS] and no [SEP].
     """
 
     def __init__(self, vocabulary: WordPieceVocabulary) -> None:
@@ -126,19 +120,20 @@ class WordPieceTokenizer(Tokenizer):
         """
         text = without_surrogates(text)
         if not allowed_special:
-            return self._remembered.ids(chunks(text))
+            return self._cutter.ids(text)
         ids: list[int] = []
         for place, part in enumerate(special_pattern(self.special_tokens, allowed_special).split(text)):
             if place % 2:
                 ids.append(self.special_tokens[part])
             elif part:
-                ids += self._remembered.ids(chunks(part))
+                ids += self._cutter.ids(part)
         return ids
 
     def encode_with_spans(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of the text, and the characters [begin, end) of the text as given that each stands for."""
-        found = self._encode(_one_for_one(text))
-        return found.ids, found.offsets
+        ids, spans = self._cutter.ids_with_spans(without_surrogates(text))
+        places = character_places(text)
+        return ids, [(places[begin], places[end]) for begin, end in spans]
 
     def encode_corpus(self, texts: Iterable[str]) -> "list[numpy.ndarray]":
         """The ids (T,) int32 of each text, special tokens as plain text; on the calling thread alone."""
@@ -190,35 +185,15 @@ class WordPieceTokenizer(Tokenizer):
         write_folder(self.vocabulary, Path(folder), model_max_length)
 
     def __reduce__(self) -> "tuple[type[WordPieceTokenizer], tuple[WordPieceVocabulary]]":
-        # Only the vocabulary travels to another process; the library's encoder is built there.
+        # Only the vocabulary travels to another process; the tables are built there.
         return WordPieceTokenizer, (self.vocabulary,)
 
     def __repr__(self) -> str:
         return f"WordPieceTokenizer(size={self.size}, lowercase={self.vocabulary.lowercase})"
 
     @cached_property
-    def _library(self) -> "tokenizers.Tokenizer":
-        from tokenizers import Tokenizer as Library
-        from tokenizers import models, pre_tokenizers
-
-        vocabulary = self.vocabulary
-        # A special token must not be reached by plain text, which "unk" between brackets would not anyway.
-        plain = {piece: id for piece, id in vocabulary.ids.items() if piece not in vocabulary.special_tokens}
-        plain[UNKNOWN] = self.unknown
-        model = guarded(
-            lambda: models.WordPiece(plain, unk_token=UNKNOWN, max_input_chars_per_word=vocabulary.longest_word)
-        )
-        library = Library(model)
-        library.normalizer = normalizer(vocabulary)
-        library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        return library
-
-    @cached_property
-    def _remembered(self) -> RememberedChunks:
-        return RememberedChunks(lambda chunk: self._encode(chunk).ids)
-
-    def _encode(self, text: str) -> "tokenizers.Encoding":
-        return guarded(partial(self._library.encode, text, add_special_tokens=False))
+    def _cutter(self) -> PieceCutter:
+        return PieceCutter(self.vocabulary)
 
 
 class WordPieceStream(StreamDecoder):
@@ -246,34 +221,3 @@ class WordPieceStream(StreamDecoder):
         """Always "": no piece is ever held back. The decoder can then be used anew."""
         self._first = True
         return ""
-
-
-def chunks(text: str) -> list[str]:
-    """The text cut where BERT sees a blank. No piece crosses one, so chunks can be encoded one by one.
-
-    Some of Python's blanks are control characters to BERT, which drops them and joins what was around them.
-    """
-    if _DROPPED.search(text):
-        return [chunk for chunk in _BLANK.split(text) if chunk]
-    return text.split()
-
-
-def normalizer(vocabulary: WordPieceVocabulary) -> "tokenizers.normalizers.Normalizer":
-    """The library's way to make text ready as this vocabulary asks."""
-    from tokenizers import normalizers
-
-    return normalizers.BertNormalizer(
-        clean_text=vocabulary.clean,
-        handle_chinese_chars=vocabulary.chinese,
-        strip_accents=vocabulary.strip_accents,
-        lowercase=vocabulary.lowercase,
-    )
-
-
-def _one_for_one(text: str) -> str:
-    """The text with each surrogate as U+FFFD, so that places in it stay what they were."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)

@@ -6,7 +6,7 @@ mark, Chinese) is asked of the `tokenizers` library once: Python's own tables di
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ UNKNOWN = "[UNK]"
 
 _BLANK = re.compile("[\t\n\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 _DROPPED = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+_NONE = -1
 _WORD = re.compile("[^ ]+")
 
 
@@ -69,14 +70,16 @@ class PieceCutter:
 
     def __init__(self, vocabulary: "WordPieceVocabulary") -> None:
         special = vocabulary.special_tokens
-        plain = {piece: id for piece, id in vocabulary.ids.items() if piece not in special}  # text becomes no other
+        # Text becomes no special token, whatever its name.
+        self._plain = {piece: id for piece, id in vocabulary.ids.items() if piece not in special}
         self._vocabulary = vocabulary
         self._unknown = special[UNKNOWN]
-        self._beginnings = plain
-        self._others = {
-            piece.removeprefix(CONTINUES): id for piece, id in plain.items() if piece.startswith(CONTINUES)
-        }
-        self._longest_piece = max(map(len, plain), default=0)
+        later = [(piece, id) for piece, id in self._plain.items() if piece.startswith(CONTINUES)]
+        self._beginnings = _with_beginnings(self._plain.items())
+        self._others = _with_beginnings((piece.removeprefix(CONTINUES), id) for piece, id in later)
+        self._sizes = [len(piece) for piece in vocabulary.pieces]  # in characters of a word
+        for piece, id in later:
+            self._sizes[id] = len(piece) - len(CONTINUES)
         self._characters = ReadyCharacters(vocabulary)
         self._words = RememberedChunks(self._pieces)
         self._chunks = RememberedChunks(self._encode)
@@ -97,22 +100,17 @@ class PieceCutter:
         ids: list[int] = []
         spans: list[tuple[int, int]] = []
         for match in _WORD.finditer("".join(parts)):
-            pieces = self._words.ids((match.group(),))
+            place, end = match.span()
+            pieces = self._words.one(match.group())
             ids += pieces
-            for begin, end in self._places(pieces, match.start(), match.end()):
-                spans.append((origins[begin], origins[end - 1] + 1))
+            if len(pieces) == 1:  # perhaps [UNK], which is as long as its word
+                spans.append((origins[place], origins[end - 1] + 1))
+                continue
+            for id in pieces:
+                end = place + self._sizes[id]
+                spans.append((origins[place], origins[end - 1] + 1))
+                place = end
         return ids, spans
-
-    def _places(self, ids: list[int], begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """Where the pieces of the word [begin, end) stand."""
-        if ids == [self._unknown]:
-            yield begin, end
-            return
-        place = begin
-        for id in ids:
-            size = len(self._vocabulary.pieces[id]) - (0 if place == begin else len(CONTINUES))
-            yield place, place + size
-            place += size
 
     def _encode(self, chunk: str) -> list[int]:
         try:
@@ -126,16 +124,20 @@ class PieceCutter:
         if len(word) > self._vocabulary.longest_word:
             return [self._unknown]
         ids: list[int] = []
-        known, begin = self._beginnings, 0
-        while begin < len(word):
-            for end in range(min(len(word), begin + self._longest_piece), begin, -1):
+        known, begin, size = self._beginnings, 0, len(word)
+        while begin < size:
+            found, after, end = _NONE, begin, begin + 1
+            while end <= size:
                 id = known.get(word[begin:end])
-                if id is not None:
+                if id is None:
                     break
-            else:
+                if id != _NONE:
+                    found, after = id, end
+                end += 1
+            if found == _NONE:
                 return [self._unknown]
-            ids.append(id)
-            known, begin = self._others, end
+            ids.append(found)
+            known, begin = self._others, after
         return ids
 
     @cached_property
@@ -143,7 +145,7 @@ class PieceCutter:
         """The library's tokenizer with the same vocabulary, for text with characters that move."""
         from tokenizers import Tokenizer, models, pre_tokenizers
 
-        plain = {**self._beginnings, UNKNOWN: self._unknown}
+        plain = {**self._plain, UNKNOWN: self._unknown}
         longest = self._vocabulary.longest_word
         library = Tokenizer(
             guarded(lambda: models.WordPiece(plain, unk_token=UNKNOWN, max_input_chars_per_word=longest))
@@ -151,6 +153,16 @@ class PieceCutter:
         library.normalizer = normalizer(self._vocabulary)
         library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         return library
+
+
+def _with_beginnings(pieces: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """The pieces and all that one of them begins with, so that a search may stop early; _NONE is the id of the rest."""
+    known: dict[str, int] = {}
+    for piece, id in pieces:
+        for end in range(1, len(piece)):
+            known.setdefault(piece[:end], _NONE)
+        known[piece] = id
+    return known
 
 
 def chunks(text: str) -> list[str]:

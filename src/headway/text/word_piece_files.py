@@ -11,7 +11,8 @@ from typing import Any
 from headway.errors import FormatError, StorageError
 from headway.text.tokenizer import MASK
 from headway.text.tokenizer_json import UnknownTokenizer, added_tokens, by_id, kind_of, listed, write_json
-from headway.text.word_piece import BEGIN, CONTINUES, END, LONGEST_WORD, PADDING, SPECIAL, UNKNOWN, WordPieceVocabulary
+from headway.text.word_piece import BEGIN, END, LONGEST_WORD, PADDING, SPECIAL, WordPieceVocabulary
+from headway.text.word_piece_cutting import CONTINUES, UNKNOWN
 
 VOCABULARY = "vocab.txt"
 _AROUND = (None, "BertProcessing", "TemplateProcessing")

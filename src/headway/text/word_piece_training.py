@@ -1,26 +1,20 @@
 """Learning a vocabulary of word pieces: merges of neighbouring pieces over counted words, the most frequent pair first.
 
-The released BERT says only how its vocabulary is applied; this is how the `tokenizers` library learns one: byte pair
-encoding (Sennrich et al. 2016) over characters, of which all but a word's first are written "##x".
+Word pieces come from Schuster and Nakajima (2012) and Wu et al. (2016, section 4.1), who merge the pair that most raises
+the likelihood of the text; BERT's release holds no learner, only how a vocabulary is applied. Here, as in the
+`tokenizers` library, the pair seen most often merges (Sennrich et al. 2016); all but a word's first letter are "##x".
 """
 
 from collections import Counter
 from collections.abc import Iterable
 
 from headway.errors import ConfigError, DataError
-from headway.text.byte_level import without_surrogates
 from headway.text.encoders import guarded
 from headway.text.pair_merging import Merger
+from headway.text.surrogates import without_surrogates
 from headway.text.vocabulary import MAX_SIZE
-from headway.text.word_piece import (
-    CONTINUES,
-    LONGEST_WORD,
-    SPECIAL,
-    WordPieceTokenizer,
-    WordPieceVocabulary,
-    chunks,
-    normalizer,
-)
+from headway.text.word_piece import LONGEST_WORD, SPECIAL, WordPieceTokenizer, WordPieceVocabulary
+from headway.text.word_piece_cutting import CONTINUES, OrderMatters, ReadyCharacters, chunks, normalizer
 
 MOST_CHARACTERS = 1_000
 """Characters that become pieces: the most frequent ones, so that thousands of rare ones do not eat the vocabulary."""
@@ -68,20 +62,30 @@ def train_word_piece(
 
 def _words(texts: Iterable[str], ready: WordPieceVocabulary) -> Counter[str]:
     """How often each word stands in the texts, as BERT cuts them; words too long to be encoded left out."""
-    from tokenizers import pre_tokenizers
-
     found: Counter[str] = Counter()
     for text in texts:
         found.update(chunks(without_surrogates(text)))
-    clean, cut = normalizer(ready), pre_tokenizers.BertPreTokenizer()
+    characters = ReadyCharacters(ready)
     words: Counter[str] = Counter()
     for chunk, count in found.items():
-        for word, _ in guarded(lambda chunk=chunk: cut.pre_tokenize_str(clean.normalize_str(chunk))):  # type: ignore[misc]
+        try:
+            cut = characters.words(chunk)
+        except OrderMatters:
+            cut = _words_with_moves(chunk, ready)
+        for word in cut:
             if len(word) <= LONGEST_WORD:
                 words[word] += count
     if not words:
         raise DataError("a vocabulary is learned from text, but there is not a single word in the texts given")
     return words
+
+
+def _words_with_moves(chunk: str, ready: WordPieceVocabulary) -> list[str]:
+    """The words as the library cuts them, for the rare characters that move."""
+    from tokenizers import pre_tokenizers
+
+    clean = guarded(lambda: normalizer(ready).normalize_str(chunk))
+    return [word for word, _ in guarded(lambda: pre_tokenizers.BertPreTokenizer().pre_tokenize_str(clean))]
 
 
 def _symbols(words: Counter[str]) -> list[str]:
