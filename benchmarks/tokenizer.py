@@ -1,7 +1,8 @@
 """Megabytes of text a second through each way of encoding, the same vocabulary and the same ids for all.
 
 One command: `python benchmarks/tokenizer.py` (made-up English-like text), or with a file or folder that training reads;
-`--vocabulary FOLDER`, `--megabytes 20`, `--repeats 5` and `--train 4096` change it. The best of the repeats is printed.
+`--vocabulary FOLDER`, `--megabytes 20`, `--repeats 5` and `--train 4096` change it; `--word-pieces 8192` learns a
+vocabulary of BERT's kind from the text and measures that. The best of the repeats is printed.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from headway.text.byte_level import ByteLevelTokenizer
 from headway.text.byte_level_training import train_byte_level
 from headway.text.loading import load
 from headway.text.tokenizer import Tokenizer
+from headway.text.word_piece import WordPieceTokenizer
+from headway.text.word_piece_training import train_word_piece
 
 MILLION = 1_000_000
 Encode = Callable[[Sequence[str]], Sequence[Any]]
@@ -64,7 +67,25 @@ def paths(tokenizer: Tokenizer) -> dict[str, Encode]:
             ways["tiktoken encode_ordinary_batch"] = lambda texts: [
                 prompt.to_ids(ranks) for ranks in prompt.library.encode_ordinary_batch(list(texts))
             ]
+    if isinstance(tokenizer, WordPieceTokenizer):
+        pieces = bert_of_the_library(tokenizer)
+        ways["headway encode_with_spans"] = lambda texts: [tokenizer.encode_with_spans(text)[0] for text in texts]
+        ways["tokenizers encode_batch_fast"] = lambda texts: [found.ids for found in pieces.encode_batch_fast(texts)]
+        ways["tokenizers encode_batch (spans)"] = lambda texts: [found.ids for found in pieces.encode_batch(texts)]
     return ways
+
+
+def bert_of_the_library(tokenizer: WordPieceTokenizer) -> Any:
+    """The `tokenizers` library's BERT tokenizer with the same vocabulary, special tokens as plain text."""
+    from tokenizers import Tokenizer as Library
+    from tokenizers import models, pre_tokenizers
+
+    from headway.text.word_piece_cutting import UNKNOWN, normalizer
+
+    library = Library(models.WordPiece(tokenizer.vocabulary.ids, unk_token=UNKNOWN))
+    library.normalizer = normalizer(tokenizer.vocabulary)
+    library.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return library
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
@@ -85,11 +106,18 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=5.0)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--train", type=int, default=0, metavar="SIZE", help="also learn a vocabulary of that size")
+    parser.add_argument("--word-pieces", type=int, default=0, metavar="SIZE", help="learn word pieces and measure them")
     arguments = parser.parse_args()
     n_bytes = int(arguments.megabytes * MILLION)
     documents = made_up(n_bytes) if arguments.path is None else read(arguments.path, n_bytes)
     megabytes = sum(len(document.encode()) for document in documents) / MILLION
-    tokenizer = load(arguments.vocabulary)
+    tokenizer: Tokenizer
+    if arguments.word_pieces:
+        start = time.perf_counter()
+        tokenizer = train_word_piece(documents, arguments.word_pieces)
+        print(f"learning {tokenizer.size} word pieces from {megabytes:.1f} MB: {time.perf_counter() - start:.1f} s")
+    else:
+        tokenizer = load(arguments.vocabulary)
     ways = paths(tokenizer)
     wanted = [list(ids) for ids in ways["headway encode"](documents)]
     print(f"{len(documents)} documents, {megabytes:.1f} MB, best of {arguments.repeats}")

@@ -7,10 +7,10 @@ import pytest
 from comparisons import asked, write_pairs
 
 from headway.errors import ConfigError, FormatError
-from headway.studies.sizes import sized_model
 from headway.studies.division import division_of, fingerprint_of, part
 from headway.studies.plan import CompareSettings, FamilyPlan, Plan, final_runs, load_plan, save_plan, sweep_runs
 from headway.studies.runs import RunResult, RunTimings, best_rates, steps_of_equal_cost
+from headway.studies.sizes import sized_model
 from headway.training.defaults import TextFacts, model_config
 from headway.training.recipe import DataSettings
 from headway.training.report import Silent

@@ -10,6 +10,7 @@ from headway.text.loading import load
 from headway.text.tokenizer import Tokenizer
 from headway.text.word_level import WordTokenizer
 from headway.text.word_level_training import train_words
+from headway.text.word_piece_training import train_word_piece
 
 KINDS = ("shipped", "trained", "shuffled ids", "unusual merges")
 
@@ -44,12 +45,23 @@ def words() -> WordTokenizer:
     return train_words([PROSE, 'He said: "No." (Yes, 1,000 times!)'], 43)
 
 
-@pytest.fixture(params=[*KINDS, "words"])
+@pytest.fixture(scope="session")
+def word_pieces() -> dict[str, Tokenizer]:
+    return {
+        "word pieces": train_word_piece([PROSE, "two, one"], 181),
+        "word pieces with capitals": train_word_piece([PROSE, "two, one"], 191, lowercase=False),
+    }
+
+
+@pytest.fixture(params=[*KINDS, "words", "word pieces", "word pieces with capitals"])
 def any_tokenizer(
-    request: pytest.FixtureRequest, tokenizers_by_kind: dict[str, ByteLevelTokenizer], words: WordTokenizer
+    request: pytest.FixtureRequest,
+    tokenizers_by_kind: dict[str, ByteLevelTokenizer],
+    words: WordTokenizer,
+    word_pieces: dict[str, Tokenizer],
 ) -> Tokenizer:
     """Of every kind, also those that do not give every text back."""
-    return words if request.param == "words" else tokenizers_by_kind[request.param]
+    return {**tokenizers_by_kind, **word_pieces, "words": words}[request.param]
 
 
 @pytest.fixture(params=KINDS)

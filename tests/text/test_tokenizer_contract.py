@@ -1,6 +1,7 @@
 """What every tokenizer keeps, whatever its kind: the contract suite of this room."""
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy
@@ -67,15 +68,19 @@ def test_every_id_is_in_range_and_decodes(any_tokenizer: Tokenizer) -> None:
             any_tokenizer.decode([5, id])
 
 
+def end_name(tokenizer: Tokenizer) -> str:
+    """The name of the token that ends a text."""
+    return {id: name for name, id in tokenizer.special_tokens.items()}[tokenizer.end_of_text]
+
+
 def test_special_tokens_are_text_unless_allowed(any_tokenizer: Tokenizer) -> None:
-    text = "one<|endoftext|>two"
-    end = any_tokenizer.end_of_text
-    assert end == any_tokenizer.special_tokens["<|endoftext|>"]
+    name = end_name(any_tokenizer)
+    text, end = f"one{name}two", any_tokenizer.end_of_text
     assert end not in any_tokenizer.encode(text)
     assert end not in any_tokenizer.encode_corpus([text])[0]
     assert any_tokenizer.encode_corpus([text])[0].tolist() == any_tokenizer.encode(text)
     allowed = [*any_tokenizer.encode("one"), end, *any_tokenizer.encode("two")]
-    assert any_tokenizer.encode(text, allowed_special={"<|endoftext|>"}) == allowed
+    assert any_tokenizer.encode(text, allowed_special={name}) == allowed
     assert any_tokenizer.encode(text, allowed_special="all") == allowed
     stripped = any_tokenizer.decode(allowed).replace(" ", "")  # words have blanks around it
     assert stripped == any_tokenizer.decode(any_tokenizer.encode(text, allowed_special="all")).replace(" ", "")
@@ -83,7 +88,7 @@ def test_special_tokens_are_text_unless_allowed(any_tokenizer: Tokenizer) -> Non
 
 
 def test_an_unknown_special_token_is_refused(any_tokenizer: Tokenizer) -> None:
-    with pytest.raises(UsageError, match=r"'<\|pad\|>' is not a special token.*<\|endoftext\|>"):
+    with pytest.raises(UsageError, match=rf"'<\|pad\|>' is not a special token.*{re.escape(end_name(any_tokenizer))}"):
         any_tokenizer.encode("x", allowed_special=["<|pad|>"])
 
 
@@ -126,3 +131,37 @@ def test_it_travels_to_another_process(any_tokenizer: Tokenizer) -> None:
     any_tokenizer.encode("built")
     again = pickle.loads(pickle.dumps(any_tokenizer))
     assert again.encode(PROSE) == any_tokenizer.encode(PROSE)
+
+
+@fixed
+@given(text=texts)
+def test_spans_go_forward_within_the_text_and_their_ids_are_the_texts(any_tokenizer: Tokenizer, text: str) -> None:
+    ids, spans = any_tokenizer.encode_with_spans(text)
+    assert ids == any_tokenizer.encode(text)
+    assert len(spans) == len(ids)
+    assert all(0 <= begin <= end <= len(text) for begin, end in spans)
+    assert all(left <= right for left, right in zip(spans, spans[1:], strict=False))
+
+
+@fixed
+@given(text=texts)
+def test_spans_of_bytes_cover_the_text(tokenizer: Tokenizer, text: str) -> None:
+    _, spans = tokenizer.encode_with_spans(text)
+    assert {place for begin, end in spans for place in range(begin, end)} == set(range(len(text)))
+
+
+@pytest.mark.parametrize("text", ["\ud83d\ude82 two", "\ud800two one", "one\udc00 two", "\ud800\ud83d\ude82,two"])
+def test_spans_count_half_characters_as_they_stand(any_tokenizer: Tokenizer, text: str) -> None:
+    ids, spans = any_tokenizer.encode_with_spans(text)
+    assert ids == any_tokenizer.encode(text)
+    begin = text.index("two")
+    inside = [text[first:last].strip() for first, last in spans if first < begin + 3 and last > begin]
+    assert "".join(inside) == "two"
+
+
+def test_ids_of_special_tokens_are_named(any_tokenizer: Tokenizer) -> None:
+    special = any_tokenizer.special_tokens
+    for name, id in (("[MASK]", any_tokenizer.mask), ("[PAD]", any_tokenizer.padding)):
+        assert id == special.get(name)
+    assert any_tokenizer.begin_of_text == special.get("[CLS]")
+    assert any_tokenizer.continues_word is None or any_tokenizer.continues_word.shape == (any_tokenizer.size,)

@@ -257,3 +257,63 @@ def test_a_bad_vocab_txt_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "vocab.txt").write_text(text, encoding="utf-8")
     with pytest.raises(FormatError, match=r"vocab\.txt"):
         load(tmp_path)
+
+
+def test_what_a_berts_configuration_says_of_capitals_wins_over_tokenizer_json(
+    small: WordPieceTokenizer, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    small.save(tmp_path)
+    asked = {"do_lower_case": False, "strip_accents": True, "tokenize_chinese_chars": False}
+    for name, heard in (("DistilBertTokenizerFast", True), ("PreTrainedTokenizerFast", False)):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, **asked}))
+        found = load(tmp_path)
+        assert isinstance(found, WordPieceTokenizer)
+        read = found.vocabulary
+        assert (read.lowercase, read.strip_accents, read.chinese) == (
+            (False, True, False) if heard else (True, None, True)
+        )
+        theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path))
+        for text in TEXTS:
+            assert theirs(text, add_special_tokens=False)["input_ids"] == found.encode(text)
+
+
+def test_added_tokens_beside_a_vocab_txt_are_special(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[SEP]\nsea\n")
+    (tmp_path / "added_tokens.json").write_text('{"[NAME]": 4}')
+    found = load(tmp_path)
+    assert dict(found.special_tokens) == {"[PAD]": 0, "[UNK]": 1, "[SEP]": 2, "[NAME]": 4}
+    assert found.encode("sea [NAME]", allowed_special="all") == [3, 4]
+    (tmp_path / "added_tokens.json").write_text('{"[NAME]": 6}')
+    with pytest.raises(FormatError, match="without gaps"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"tokenizer_class": "MPNetTokenizer"}, "MPNetTokenizer"),
+        ({"do_basic_tokenize": False}, "do_basic_tokenize"),
+        ({"never_split": ["sea"]}, "never_split"),
+        ({"unk_token": {"content": "<unk>"}}, "unk_token to '<unk>'"),
+    ],
+)
+def test_a_vocab_txt_read_in_another_way_is_refused(tmp_path: Path, config: dict[str, Any], words: str) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[SEP]\nsea\n")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(UnknownTokenizer, match=words):
+        load(tmp_path)
+
+
+def test_texts_of_bert_like_classes_are_read(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[SEP]\nsea\n")
+    for name in ("BertTokenizer", "DistilBertTokenizer", "DistilBertTokenizerFast", "ElectraTokenizerFast"):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, "sep_token": "[SEP]"}))
+        assert load(tmp_path).encode("the Sea") == [1, 3]
+
+
+@pytest.mark.parametrize("text", ["\u4e2d" * 9_973, "a1." * 3_331, "[mask]" * 1_009, ".".join(["qxz" * 33] * 97)])
+def test_long_texts_without_a_blank_have_the_librarys_ids_and_places(published: Path, text: str) -> None:
+    found = load(published)
+    assert isinstance(found, WordPieceTokenizer)
+    same_as_library(found.vocabulary, [text])

@@ -77,7 +77,7 @@ def _recipes(
     complete: dict[str, Recipe] = {}
     wanted, first = asked.parameters, None
     for name in asked.families:
-        recipe = subject.alike(_with_family(base, name, asked, subject), first, tokenizers.source)
+        recipe = subject.alike(_with_family(base, name, asked, subject), first, facts, tokenizers.source)
         if wanted is not None:
             recipe = replace(recipe, model=subject.sized(recipe.model, facts, wanted, first))
         material = subject.material(recipe, learns=False)

@@ -249,12 +249,13 @@ class Run:
         """A task's recipe: from the final run of this seed, or from nothing with a model of the same shape."""
         kind = next(found.kind for found in plan.tasks if found.name == self.task)
         inside = folder / "data" / "tasks" / self.task
-        fields = {"text_field": "text", "label_field": "label"} if kind == "classify" else {}
+        labelled = kind == "classify"
         data = DataSettings(
             path=str(inside / "train.jsonl"),
             validation=str(inside / "validation.jsonl"),
+            text_field="text" if labelled else None,
+            label_field="label" if labelled else None,
             other_field="other" if (inside / PAIRED).exists() else None,
-            **fields,
         )
         train = TrainSettings(
             seed=self.seed,

@@ -4,6 +4,7 @@ All share one body, GPT-2's (Radford et al. 2019, section 2.3: norms before the 
 GPT-2 and BERT differ in mask and objective alone, and readers among themselves in what mixes the tokens.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -22,7 +23,7 @@ from headway.studies.sizes import TOLERANCE, checked, trimmed
 from headway.studies.task_files import task_files
 from headway.studies.text_division import TextDivision, text_division_of, text_fingerprint
 from headway.text.tokenizer import Tokenizer
-from headway.training.defaults import TextFacts, model_config
+from headway.training.defaults import LONGEST_WINDOW, TextFacts, device_of, model_config
 from headway.training.masked import learn_vocabulary
 from headway.training.material import Material
 from headway.training.prepare import material_of
@@ -95,10 +96,12 @@ class Reading:
         window = first.train.window - most + _beside_text(first.model["family"], tokenizer)
         return replace(first, train=replace(first.train, window=window))
 
-    def alike(self, recipe: Recipe, first: Recipe | None, tokenizer: Tokenizer) -> Recipe:
+    def alike(self, recipe: Recipe, first: Recipe | None, facts: TextFacts, tokenizer: Tokenizer) -> Recipe:
         """The same windows of text, the same shape and optimiser for all: those of the first family."""
         if first is None:
-            return recipe
+            rows = recipe.train.window or _rows(recipe, facts)
+            model = {**recipe.model, **_known(recipe.model, {"context": rows}, ("context",))}
+            return replace(recipe, model=model, train=replace(recipe.train, window=rows))
         chosen = first.train
         assert chosen.window is not None
         train = replace(
@@ -106,11 +109,10 @@ class Reading:
         )
         text = chosen.window - _beside_text(first.model["family"], tokenizer)
         train = replace(train, window=text + _beside_text(recipe.model["family"], tokenizer))
-        if self._asked.equal == "minutes":
-            return replace(
-                recipe, train=train, model={**recipe.model, **_known(recipe.model, first.model, ("context",))}
-            )
-        return replace(recipe, train=train, model={**recipe.model, **_known(recipe.model, first.model, _SHAPE)})
+        most = max(_beside_text(family_behind(name).name, tokenizer) for name in self._asked.families)
+        shape = {**first.model, "context": text + most}
+        shared = ("context",) if self._asked.equal == "minutes" else _SHAPE
+        return replace(recipe, train=train, model={**recipe.model, **_known(recipe.model, shape, shared)})
 
     def sized(self, model: Mapping[str, Any], facts: TextFacts, wanted: int, first: Recipe | None) -> dict[str, Any]:
         """The first family's shape, and a feed-forward width that makes the count the one wanted."""
@@ -144,6 +146,11 @@ class Reading:
 def _beside_text(family_name: str, tokenizer: Tokenizer) -> int:
     """How many ids a row has beside its text: none where a model writes, begin and end where it reads."""
     return 0 if family(family_name).decoder else 1 + (tokenizer.begin_of_text is not None)
+
+
+def _rows(recipe: Recipe, facts: TextFacts) -> int:
+    """Tokens of a row: what the hardware reads at ease, but less of a short text."""
+    return int(min(LONGEST_WINDOW[device_of(recipe)], 2 ** max(5, int(math.log2(max(facts.training_tokens, 2) / 8)))))
 
 
 def _known(model: Mapping[str, Any], given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from headway.studies.reading_scores import Measure, measures_of, score_measures
 from headway.studies.reading_systems import measure_all, reading_speeds
 from headway.studies.runs import RunResult
 from headway.studies.scores import Scores
-from headway.studies.text_division import TextDivision, test_documents
+from headway.studies.text_division import TextDivision, documents_to_test
 from headway.training.report import Reporter
 
 
@@ -26,7 +26,7 @@ def reading_findings(
     plan: Plan, folder: Path, division: TextDivision, results: Sequence[RunResult], reporter: Reporter
 ) -> dict[str, Any]:
     """Measure, score, and lay out the whole table. Raises TrainingError where fewer than two families are left."""
-    documents = test_documents(folder)
+    documents = documents_to_test(folder)
     systems = measure_all(plan, folder, results, documents, reporter)
     if len({system.family for system in systems if system.text is not None}) < 2:
         raise TrainingError("every run of all families but one diverged: there is nothing to compare")

@@ -115,8 +115,8 @@ def _method(found: Table) -> Html:
         + (
             f", {100 * asked['sweep_share']:.0f} % of the budget." if len(asked["rate_factors"]) > 1 else ", not swept."
         ),
-        f"Fine-tuning: {_tuning(asked['tuning'])} for each run, one learning rate for families of one width; it comes on top "
-        "of the minutes.",
+        f"Fine-tuning: {_tuning(asked['tuning'])} for each run, one learning rate for families of one "
+        "width; it comes on top of the minutes.",
         "No run stops early; the weights kept are those with the lowest validation loss.",
     ]
     parts = [items(facts)]

@@ -119,7 +119,7 @@ def _final_budget(plan: Plan, run: Run, swept: Sequence[RunResult]) -> BudgetSet
 
 
 def steps_of_equal_cost(plan: Plan, swept: Sequence[RunResult]) -> dict[str, int]:
-    """Steps of equal arithmetic, or of equal tokens, that together fill the minutes, by the families' pace in the sweep.
+    """Steps of equal arithmetic or tokens that together fill the minutes, by each family's pace in the sweep.
 
     Raises TrainingError where there was no sweep to tell the pace.
     """

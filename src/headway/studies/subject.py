@@ -57,7 +57,7 @@ class Subject(Protocol):
         """The first family's recipe, every choice made, with what the others need changed."""
         ...
 
-    def alike(self, recipe: Recipe, first: Recipe | None, tokenizer: Tokenizer) -> Recipe:
+    def alike(self, recipe: Recipe, first: Recipe | None, facts: TextFacts, tokenizer: Tokenizer) -> Recipe:
         """The recipe with the choices that must be those of the first family (None: it is the first)."""
         ...
 

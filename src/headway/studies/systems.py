@@ -40,7 +40,7 @@ class System:
 
 def run_of(result: RunResult) -> Run:
     """The run that a result is of."""
-    return Run(family=result.family, stage=result.stage, seed=result.seed, rate=result.rate)
+    return Run(family=result.family, stage=result.stage, seed=result.seed, rate=result.rate, task=result.task)
 
 
 def model_folder(folder: Path, result: RunResult) -> Path:

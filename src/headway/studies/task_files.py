@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from headway.corpus.labelled import Labelled, read_labelled
+from headway.corpus.labelled import Labelled, LabelledFields, read_labelled
 from headway.corpus.labelled_file import fingerprint_of, kind_of
 from headway.corpus.pair_division import sentence_digest
 from headway.corpus.questions import Question, read_questions
 from headway.corpus.text_file import text_lines
 from headway.errors import ConfigError, DataError
 from headway.studies.plan import PAIRED, TaskPlan
+from headway.training.recipe import DataSettings
 
 Kind = Literal["classify", "answer"]
 Row = dict[str, Any]
@@ -78,18 +79,23 @@ def task_files(asked: Iterable[str]) -> tuple[TaskFile, ...]:
     return tuple(found)
 
 
-def divide_task(task: TaskFile, folder: Path, *, test_share: float, most: int) -> DividedTask:
+def divide_task(task: TaskFile, folder: Path, data: DataSettings, *, test_share: float, most: int) -> DividedTask:
     """Write a task's parts to a new folder: train.jsonl, validation.jsonl and test.jsonl, at most `most` to test on.
+
+    data: names the fields of the label and of a second text, where it does; a test file has the columns of the other.
 
     Raises DataError for a bad file, an empty part, and labels that training has not.
     """
     folder.mkdir(parents=True)
     parts: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
     share = 0.0 if task.test is not None else test_share
-    for row in _rows(task.path, task.kind):
+    fields = LabelledFields(label=data.label_field, other=data.other_field)
+    if task.kind == "classify":
+        fields = read_labelled(task.path, label_field=fields.label, other_field=fields.other).columns()
+    for row in _rows(task.path, task.kind, fields):
         parts[_part(row, share)].append(row)
     if task.test is not None:
-        parts["test"] = list(_rows(task.test, task.kind))
+        parts["test"] = list(_rows(task.test, task.kind, fields))
     parts["train"] += parts["test"][most:] if task.test is None else []
     parts["test"] = parts["test"][:most]
     for name, rows in parts.items():
@@ -152,11 +158,12 @@ def _kind(path: Path) -> Kind:
     raise ConfigError(f"{path} is neither labelled texts (.tsv .csv .jsonl .parquet) nor questions\n{_WAY_OUT}")
 
 
-def _rows(path: Path, kind: Kind) -> Iterator[Row]:
+def _rows(path: Path, kind: Kind, fields: LabelledFields) -> Iterator[Row]:
     if kind == "answer":
         yield from map(_question_row, read_questions(path).questions)
         return
-    for example in read_labelled(path):
+    given = read_labelled(path, text_field=fields.text, label_field=fields.label, other_field=fields.other)
+    for example in given:
         if all(text.strip() for text in example.texts):
             yield _labelled_row(example)
 

@@ -89,7 +89,7 @@ def text_division_of(
     return division
 
 
-def test_documents(folder: Path) -> list[str]:
+def documents_to_test(folder: Path) -> list[str]:
     """The documents, or pieces of documents, to test on."""
     return [document.text for document in read_documents(folder / DATA / "test.jsonl")]
 
@@ -127,6 +127,7 @@ def _divide(
             f"{asked.data} has too little text: none is left for the {empty} part\n"
             "Give more text, or other text to test on with --test FILE"
         )
+    inside = building / TASKS
     return TextDivision(
         fingerprint=read,
         train=sizes["train"],
@@ -135,7 +136,7 @@ def _divide(
         test_documents=counts["test"],
         test_is_given=asked.test is not None,
         task_parts=tuple(
-            divide_task(task, building / TASKS / task.name, test_share=asked.test_share, most=asked.test_sentences)
+            divide_task(task, inside / task.name, data, test_share=asked.test_share, most=asked.test_sentences)
             for task in tasks
         ),
     )

@@ -67,7 +67,7 @@ class Translating:
         """As it is."""
         return first
 
-    def alike(self, recipe: Recipe, first: Recipe | None, tokenizer: Tokenizer) -> Recipe:
+    def alike(self, recipe: Recipe, first: Recipe | None, facts: TextFacts, tokenizer: Tokenizer) -> Recipe:
         """The same batches and optimiser for all: those of the first family."""
         if first is None:
             return recipe

@@ -16,7 +16,7 @@ from headway.text.tokenizer_json import assemble, read_table
 from headway.text.vocabulary import ByteVocabulary
 from headway.text.word_level import WordTokenizer
 from headway.text.word_level_json import read_words
-from headway.text.word_piece import WordPieceTokenizer
+from headway.text.word_piece import WordPieceTokenizer, WordPieceVocabulary
 from headway.text.word_piece_files import VOCABULARY, read_vocab_txt, read_word_pieces
 
 T = TypeVar("T")
@@ -49,7 +49,9 @@ def load(name_or_folder: str | Path) -> Tokenizer:
         raise DataError(f"a tokenizer is loaded from its folder, but {folder} is a file; give the folder it is in")
     tokenizer = load_from_folder(folder)
     if tokenizer is None:
-        raise DataError(f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.json with merges.txt")
+        raise DataError(
+            f"{folder} holds no tokenizer: neither tokenizer.json nor vocab.json with merges.txt nor vocab.txt"
+        )
     return tokenizer
 
 
@@ -64,9 +66,7 @@ def load_from_folder(folder: Path) -> Tokenizer | None:
         if (folder / vocab).is_file() and (folder / merges).is_file():
             return ByteLevelTokenizer(_from_pair(folder, vocab, merges))
     if (folder / VOCABULARY).is_file():
-        path = folder / VOCABULARY
-        config = _config(folder)
-        return WordPieceTokenizer(_naming(path, lambda: read_vocab_txt(_read(path), config)))
+        return WordPieceTokenizer(_from_vocab_txt(folder))
     for name in (*_FOREIGN, *(name for names in _PAIRS for name in names)):
         if (folder / name).is_file():
             raise UnknownTokenizer(
@@ -84,7 +84,7 @@ def _from_tokenizer_json(folder: Path) -> Tokenizer:
     if isinstance(model, dict) and model.get("type") == "WordLevel":
         return WordTokenizer(_naming(path, lambda: read_words(table, end_of_text)))
     if isinstance(model, dict) and model.get("type") == "WordPiece":
-        return WordPieceTokenizer(_naming(path, lambda: read_word_pieces(table)))
+        return WordPieceTokenizer(_naming(path, lambda: read_word_pieces(table, config)))
     return ByteLevelTokenizer(_naming(path, lambda: read_table(table, end_of_text)))
 
 
@@ -102,6 +102,12 @@ def _from_pair(folder: Path, vocab_name: str, merges_name: str) -> ByteVocabular
         added = {name: vocab[name] for name in named if name is not None and name in vocab} | added
     merges = _naming(folder / merges_name, lambda: _read_merges(folder / merges_name))
     return _naming(folder / vocab_name, lambda: assemble(vocab, merges, added, _text(config.get("eos_token"))))
+
+
+def _from_vocab_txt(folder: Path) -> WordPieceVocabulary:
+    path, config, extra = folder / VOCABULARY, _config(folder), folder / "added_tokens.json"
+    added = _table(extra) if extra.is_file() else {}
+    return _naming(path, lambda: read_vocab_txt(_read(path), config, added))
 
 
 def _config(folder: Path) -> dict[str, Any]:

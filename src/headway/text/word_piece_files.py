@@ -15,12 +15,21 @@ from headway.text.word_piece import BEGIN, END, LONGEST_WORD, PADDING, SPECIAL, 
 from headway.text.word_piece_cutting import CONTINUES, UNKNOWN
 
 VOCABULARY = "vocab.txt"
+# Classes that read text as BERT does, with "Fast" or without; for these tokenizer_config.json is heard.
+_CLASSES = tuple(
+    f"{name}Tokenizer{fast}"
+    for name in ("Bert", "ConvBert", "DistilBert", "Electra", "LayoutLM", "MobileBert", "RetriBert", "SqueezeBert")
+    for fast in ("", "Fast")
+)
+_ANY = (None, "PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
+_NAMES = {"unk_token": UNKNOWN, "sep_token": END, "pad_token": PADDING, "cls_token": BEGIN, "mask_token": MASK}
 _AROUND = (None, "BertProcessing", "TemplateProcessing")
 
 
-def read_word_pieces(table: Mapping[str, Any]) -> WordPieceVocabulary:
-    """The vocabulary in a parsed tokenizer.json with a WordPiece model.
+def read_word_pieces(table: Mapping[str, Any], config: Mapping[str, Any]) -> WordPieceVocabulary:
+    """The vocabulary in a parsed tokenizer.json with a WordPiece model, beside the table of tokenizer_config.json.
 
+    Where that names one of BERT's classes, what it says of capitals, accents and Chinese wins, as in transformers.
     Raises UnknownTokenizer for one that readies, cuts or marks pieces its own way, FormatError for a damaged one.
     """
     model = table["model"]
@@ -45,34 +54,62 @@ def read_word_pieces(table: Mapping[str, Any]) -> WordPieceVocabulary:
     longest = model.get("max_input_chars_per_word", LONGEST_WORD)
     if type(longest) is not int or not 1 <= longest <= 10**6:
         raise FormatError(f"max_input_chars_per_word must be a whole number of characters, but is {longest!a:.40}")
+    heard = config if config.get("tokenizer_class") in _CLASSES else {}
     return _assembled(
         pieces,
         added,
         {
-            "lowercase": _flag(ready, "lowercase", True),
-            "strip_accents": _flag(ready, "strip_accents", None),
-            "chinese": _flag(ready, "handle_chinese_chars", True),
+            "lowercase": _flag(heard, "do_lower_case", _flag(ready, "lowercase", True)),
+            "strip_accents": _flag(heard, "strip_accents", _flag(ready, "strip_accents", None)),
+            "chinese": _flag(heard, "tokenize_chinese_chars", _flag(ready, "handle_chinese_chars", True)),
             "clean": _flag(ready, "clean_text", True),
             "longest_word": longest,
         },
     )
 
 
-def read_vocab_txt(text: str, config: Mapping[str, Any]) -> WordPieceVocabulary:
-    """The vocabulary of a vocab.txt beside the table of a tokenizer_config.json, which may be empty.
+def read_vocab_txt(text: str, config: Mapping[str, Any], added: Mapping[str, Any]) -> WordPieceVocabulary:
+    """The vocabulary of a vocab.txt, beside the tables of tokenizer_config.json and added_tokens.json, if any.
 
-    Raises FormatError for one without [UNK] and [SEP], or with a line twice.
+    Raises UnknownTokenizer where it belongs to another kind of tokenizer, FormatError for a line twice or empty.
     """
+    _check_class(config)
     lines = text.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
     pieces = [line.rstrip("\r") for line in lines]
+    for needed in (UNKNOWN, END):
+        if needed not in pieces:
+            raise UnknownTokenizer(f"a vocabulary of BERT's kind has a line {needed}, but there is none")
+    if added:
+        pieces = _with_added(pieces, added)
     settings = {
         "lowercase": _flag(config, "do_lower_case", True),
         "strip_accents": _flag(config, "strip_accents", None),
         "chinese": _flag(config, "tokenize_chinese_chars", True),
     }
-    return _assembled(pieces, {}, settings)
+    return _assembled(pieces, added, settings)
+
+
+def _check_class(config: Mapping[str, Any]) -> None:
+    """Refuse a vocab.txt whose tokenizer_config.json says that text is read in another way than BERT's."""
+    name = config.get("tokenizer_class")
+    if name not in (*_CLASSES, *_ANY):
+        raise UnknownTokenizer(f"tokenizer_config.json names the class {name!a:.60}, which is not known to be BERT's")
+    if config.get("do_basic_tokenize", True) is False or config.get("never_split"):
+        raise UnknownTokenizer("do_basic_tokenize or never_split in tokenizer_config.json is not supported")
+    for key, wanted in _NAMES.items():
+        given = config.get(key)
+        given = given.get("content") if isinstance(given, dict) else given
+        if given not in (None, wanted):
+            raise UnknownTokenizer(f"tokenizer_config.json sets {key} to {given!a:.60}; only {wanted} is supported")
+
+
+def _with_added(pieces: list[str], added: Mapping[str, Any]) -> list[str]:
+    numbered = {piece: number for number, piece in enumerate(pieces)}
+    if len(numbered) < len(pieces):
+        return pieces  # a line stands twice, which is told as such
+    return by_id({**numbered, **added}, [*numbered.items(), *added.items()])
 
 
 def _assembled(pieces: list[str], added: Mapping[str, int], settings: Mapping[str, Any]) -> WordPieceVocabulary:
@@ -118,13 +155,12 @@ def write_folder(vocabulary: WordPieceVocabulary, folder: Path, model_max_length
             "vocab": vocabulary.ids,
         },
     }
-    names = {"unk_token": UNKNOWN, "sep_token": END, "pad_token": PADDING, "cls_token": BEGIN, "mask_token": MASK}
     config = {
         "tokenizer_class": "BertTokenizer",
         "do_lower_case": vocabulary.lowercase,
         "strip_accents": vocabulary.strip_accents,
         "tokenize_chinese_chars": vocabulary.chinese,
-        **{key: name for key, name in names.items() if name in special},
+        **{key: name for key, name in _NAMES.items() if name in special},
         **({} if model_max_length is None else {"model_max_length": model_max_length}),
     }
     write_json(folder / "tokenizer.json", table)

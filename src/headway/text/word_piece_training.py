@@ -1,8 +1,8 @@
-"""Learning a vocabulary of word pieces: merges of neighbouring pieces over counted words, the most frequent pair first.
+"""Learning a vocabulary of word pieces: merges of neighbouring pieces over counted words, the commonest pair first.
 
-Word pieces come from Schuster and Nakajima (2012) and Wu et al. (2016, section 4.1), who merge the pair that most raises
-the likelihood of the text; BERT's release holds no learner, only how a vocabulary is applied. Here, as in the
-`tokenizers` library, the pair seen most often merges (Sennrich et al. 2016); all but a word's first letter are "##x".
+Word pieces come from Schuster and Nakajima (2012) and Wu et al. (2016, section 4.1), who merge the pair that raises the
+likelihood of the text most; BERT's release holds no learner, only how a vocabulary is applied. Here, as in the
+`tokenizers` library, the pair seen most often merges (Sennrich et al. 2016). All but a word's first letter are "##x".
 """
 
 from collections import Counter
