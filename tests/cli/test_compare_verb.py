@@ -9,6 +9,7 @@ import pytest
 
 import headway.studies.compare
 from headway.studies.plan import CompareSettings
+from headway.training.recipe import BudgetSettings
 
 FOUND = {"what_can_be_said": ["no verdict: too few words"], "timings": {}}
 
@@ -49,6 +50,45 @@ def test_the_words_of_a_comparison(command: Callable, carried_out: list, tmp_pat
     )
 
 
+def test_the_words_of_a_comparison_of_readers(command: Callable, carried_out: list, tmp_path: Path) -> None:
+    words = (
+        "--families",
+        "bert,gpt2",
+        "--equal",
+        "tokens",
+        "--steps",
+        "20",
+        "--tasks",
+        "reviews.tsv, spam.tsv+test.tsv",
+    )
+    finished = command("compare", "texts", "-o", tmp_path / "report", *words, "--task-steps", "9", "--scratch")
+    assert finished.code == 0, finished.err
+    assert carried_out[0][0] == CompareSettings(
+        data="texts",
+        families=("bert", "gpt2"),
+        equal="tokens",
+        steps=20,
+        tasks=("reviews.tsv", "b.tsv+c.tsv"),
+        tuning=BudgetSettings(steps=9),
+        scratch=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "budget"),
+    [
+        ((), BudgetSettings(epochs=3.0)),
+        (("--task-epochs", "0.5"), BudgetSettings(epochs=0.5)),
+        (("--task-minutes", "2"), BudgetSettings(minutes=2.0)),
+    ],
+)
+def test_the_budget_of_each_fine_tuning(
+    command: Callable, carried_out: list, words: tuple[str, ...], budget: BudgetSettings
+) -> None:
+    assert command("compare", "texts", "-o", "report", "--families", "bert,gpt2", *words).code == 0
+    assert carried_out[0][0].tuning == budget
+
+
 def test_left_to_itself_it_compares_three_families_for_an_hour(command: Callable, carried_out: list) -> None:
     assert command("compare", "pairs.tsv", "-o", "report").code == 0
     assert carried_out[0][0] == CompareSettings(
@@ -71,6 +111,8 @@ def test_json_is_the_report(command: Callable, carried_out: list) -> None:
         (("-o", "report", "--rates", "1,fast"), 2, "--rates takes a number"),
         (("-o", "report", "--minutes", "5", "--steps", "5"), 2, "exactly one of --minutes"),
         (("-o", "report", "--seeds", "0"), 2, "--seeds must be in 1..100"),
+        (("-o", "report", "--tasks", "reviews.tsv"), 2, "tasks are for families that read text"),
+        (("-o", "report", "--task-steps", "5", "--task-minutes", "5"), 2, "give one of --task-epochs"),
         ((), 2, "output"),
     ],
 )

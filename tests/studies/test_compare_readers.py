@@ -236,3 +236,13 @@ def test_equal_tokens_are_equal_steps(read: Read) -> None:
     assert target_tokens_of.__doc__ and Run(family="bert", stage="tuned", seed=1, rate=0.1, task="moods").name == (
         "bert-tuned-1-moods"
     )
+
+
+@pytest.mark.night
+def test_a_laplace_writer_takes_the_size_and_windows_of_the_others_wherever_it_is_named(tmp_path: Path) -> None:
+    settings = replace(asked(write_all(tmp_path / "data")), families=("laplace", "gpt2", "hartley"), tasks=())
+    table = compare(settings, tmp_path / "report")
+    assert [one["name"] for one in table["families"]] == ["laplace", "gpt2", "hartley"]
+    assert all(abs(one["parameters"] - 30_000) <= 600 for one in table["families"])
+    assert [one["recipe"]["train"]["window"] for one in table["families"]] == [15, 15, 16]
+    assert set(table["scores"]["bits_per_byte"]) == {"laplace", "gpt2"}

@@ -278,6 +278,12 @@ def test_what_a_berts_configuration_says_of_capitals_wins_over_tokenizer_json(
             assert theirs(text, add_special_tokens=False)["input_ids"] == found.encode(text)
 
 
+def test_a_vocab_txt_that_is_not_utf_8_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_bytes(b"[UNK]\n[SEP]\n\xff\n")
+    with pytest.raises(FormatError, match=r"^\S+vocab\.txt is not UTF-8: byte 12"):
+        load(tmp_path)
+
+
 def test_added_tokens_beside_a_vocab_txt_are_special(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[SEP]\nsea\n")
     (tmp_path / "added_tokens.json").write_text('{"[NAME]": 4}')

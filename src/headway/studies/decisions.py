@@ -42,7 +42,8 @@ def decide(folder: Path, asked: CompareSettings, subject: Subject, division: Div
     given = subject.base(asked_recipe(asked), folder)
     # Every run spends its whole budget, and nobody reads its samples.
     base = replace(given, train=replace(given.train, patience=0, sample_tokens=0, keep=1))
-    material = subject.material(_with_family(base, asked.families[0], asked, subject), learns=True)
+    reference = subject.reference
+    material = subject.material(_with_family(base, reference, asked, subject), learns=True)
     with new_folder(folder / TOKENIZER, overwrite=True) as building:
         tokenizers, facts = material.write(building / "shards", _known(base), reporter)
         tokenizers.source.save(building)
@@ -50,7 +51,7 @@ def decide(folder: Path, asked: CompareSettings, subject: Subject, division: Div
             (building / "target").mkdir()
             tokenizers.target.save(building / "target")
         complete = _recipes(asked, subject, base, facts, tokenizers)
-        first = complete[asked.families[0]]
+        first = complete[reference]
         objective = subject.material(first, learns=False).objective(first, building / "shards", tokenizers)
         shutil.rmtree(building / "shards")
         (building / "facts.json").write_text(json.dumps(to_dict(facts), indent=1), encoding="utf-8")
@@ -59,7 +60,7 @@ def decide(folder: Path, asked: CompareSettings, subject: Subject, division: Div
         data_fingerprint=division.fingerprint,
         target_tokens_per_step=objective.tokens_per_step,
         source_tokens_per_target=facts.source_tokens / facts.training_tokens,
-        families=tuple(_family_plan(name, recipe, facts, asked, subject) for name, recipe in complete.items()),
+        families=tuple(_family_plan(name, complete[name], facts, asked, subject) for name in asked.families),
         tasks=division.tasks,
     )
     for found in plan.families:
@@ -73,10 +74,11 @@ def decide(folder: Path, asked: CompareSettings, subject: Subject, division: Div
 def _recipes(
     asked: CompareSettings, subject: Subject, base: Recipe, facts: TextFacts, tokenizers: Tokenizers
 ) -> dict[str, Recipe]:
-    """Each family's recipe with every choice made."""
+    """Each family's recipe with every choice made, the reference first."""
     complete: dict[str, Recipe] = {}
     wanted, first = asked.parameters, None
-    for name in asked.families:
+    others = [name for name in asked.families if name != subject.reference]
+    for name in [subject.reference, *others]:
         recipe = subject.alike(_with_family(base, name, asked, subject), first, facts, tokenizers.source)
         if wanted is not None:
             recipe = replace(recipe, model=subject.sized(recipe.model, facts, wanted, first))

@@ -63,6 +63,11 @@ class Reading:
                 )
             self._tokenizer = replace(given.tokenizer, kind="bytes")
 
+    @property
+    def reference(self) -> str:
+        """The first of those asked for, but for Laplace, which has no heads for others to take."""
+        return next(name for name in self._asked.families if name != "laplace")
+
     def fingerprint(self) -> str:
         """The content of every file a comparison reads, as one hash."""
         return text_fingerprint(self._asked, self._data, self._tasks)

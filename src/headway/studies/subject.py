@@ -33,6 +33,11 @@ class Division(Protocol):
 class Subject(Protocol):
     """Data on one side, a report on the other."""
 
+    @property
+    def reference(self) -> str:
+        """The family whose choices the others take; "first" below."""
+        ...
+
     def fingerprint(self) -> str:
         """The content of every file a comparison reads, as one hash. Raises DataError for one that cannot be read."""
         ...

@@ -35,6 +35,11 @@ class Translating:
         self._asked = asked
         self._data = given.data
 
+    @property
+    def reference(self) -> str:
+        """The first of those asked for."""
+        return self._asked.families[0]
+
     def fingerprint(self) -> str:
         """The content of every file a comparison reads, as one hash."""
         return fingerprint_of(self._asked, self._data)

@@ -107,7 +107,8 @@ def _from_pair(folder: Path, vocab_name: str, merges_name: str) -> ByteVocabular
 def _from_vocab_txt(folder: Path) -> WordPieceVocabulary:
     path, config, extra = folder / VOCABULARY, _config(folder), folder / "added_tokens.json"
     added = _table(extra) if extra.is_file() else {}
-    return _naming(path, lambda: read_vocab_txt(_read(path), config, added))
+    text = _read(path)
+    return _naming(path, lambda: read_vocab_txt(text, config, added))
 
 
 def _config(folder: Path) -> dict[str, Any]:
