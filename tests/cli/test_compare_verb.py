@@ -59,7 +59,7 @@ def test_the_words_of_a_comparison_of_readers(command: Callable, carried_out: li
         "--steps",
         "20",
         "--tasks",
-        "reviews.tsv, spam.tsv+test.tsv",
+        "reviews.tsv, b.tsv+c.tsv",
     )
     finished = command("compare", "texts", "-o", tmp_path / "report", *words, "--task-steps", "9", "--scratch")
     assert finished.code == 0, finished.err

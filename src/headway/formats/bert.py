@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from headway.formats import fnet
+from headway.formats.label_keys import LABEL_KEYS, label_keys
 from headway.formats.layout import Layout
 from headway.formats.own_names import own_layout
-from headway.formats.reader_keys import LABEL_KEYS, SHARED_KEYS, Key, Kind, label_names
+from headway.formats.reader_keys import SHARED_KEYS, Key, Kind
 from headway.formats.reader_layout import layout, says_head
 from headway.models.bert import BERT
 from headway.models.bert_sizes import BERTConfig
@@ -69,7 +70,7 @@ def _own() -> Layout:
         return dataclasses.replace(config, foreign={**config.foreign, **labels})
 
     def write_config(config: BERTConfig) -> dict[str, Any]:
-        labels = label_names(config) if config.head in ("classify", "tag") else {}
+        labels = label_keys(config.foreign, config.n_labels) if config.head in ("classify", "tag") else {}
         return {**labels, **plain.write_config(config)}
 
     return dataclasses.replace(plain, read_config=read_config, write_config=write_config)

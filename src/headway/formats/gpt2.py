@@ -5,7 +5,6 @@ The released code keeps linear layers as (in, out); our parameters are (out, in)
 """
 
 import dataclasses
-import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headway.errors import ConfigError, FormatError
+from headway.formats.config_keys import OWN, activation_name, check_graph, config_value, short
 from headway.formats.label_keys import LABEL_KEYS, label_count, label_keys
 from headway.formats.layout import Layout, StoredTensor, TensorName
 from headway.models.gpt2 import GPT2Config, Head
@@ -26,7 +26,6 @@ _READING: Mapping[str, tuple[Head, str]] = {  # a class of transformers, our hea
 }
 _MODULES: Mapping[Head, str] = dict(_READING.values())
 _DROPOUT = "classifier_dropout"
-_LARGEST_COUNT = 2**31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,20 +57,6 @@ _KEYS = (
     _Key(foreign="initializer_range", ours="initial_deviation", kind=float, absent=0.02),
 )
 
-_ACTIVATIONS = {  # the first name of each of ours is the one written
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_python_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_accurate": "gelu_tanh",
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
-
 # Keys that would change the graph, with the values that leave it as it is. `reorder_and_upcast_attn` is not among
 # them: it changes rounding alone. `is_decoder` alone changes nothing in transformers; cross-attention does.
 _HARMLESS: Mapping[str, tuple[object, ...]] = {
@@ -83,18 +68,10 @@ _HARMLESS: Mapping[str, tuple[object, ...]] = {
     "auto_map": (None, {}),
 }
 
-# Written anew from the model itself, so not kept.
-_OWN = ("model_type", "architectures", "dtype", "torch_dtype")
-
 
 def read_config(table: Mapping[str, Any]) -> GPT2Config:
     """The settings in a config.json. Raises FormatError for a key that asks for another graph, or an absurd value."""
-    for key, harmless in _HARMLESS.items():
-        if key in table and table[key] not in harmless:
-            raise FormatError(
-                f"config.json has {key}={_short(table[key])}, which asks for another graph than GPT-2's\n"
-                f"Supported is {key}={harmless[0]!r} or none; such a model cannot be opened here."
-            )
+    check_graph(table, _HARMLESS, "GPT-2")
     fields = {key.ours: _value(key, table) for key in _KEYS}
     names = {name for key in _KEYS for name in (key.foreign, key.alias)}
     given = table.get("architectures")
@@ -103,8 +80,8 @@ def read_config(table: Mapping[str, Any]) -> GPT2Config:
     fields["n_labels"] = label_count(table) if head in ("classify", "tag") else 0
     if head != "write" and table.get(_DROPOUT) is not None:
         names.add(_DROPOUT)
-        fields["head_dropout"] = _value(_Key(foreign=_DROPOUT, ours="head_dropout", kind=float, absent=0.1), table)
-    foreign = {key: value for key, value in table.items() if key not in names and key not in _OWN}
+        fields["head_dropout"] = config_value(table, _DROPOUT, float, 0.1)
+    foreign = {key: value for key, value in table.items() if key not in names and key not in OWN}
     try:
         return GPT2Config(**fields, head=head, foreign=foreign)
     except ConfigError as error:
@@ -119,9 +96,7 @@ def write_config(config: GPT2Config) -> dict[str, Any]:
     table = {**config.foreign, "model_type": "gpt2", "architectures": [classes.get(config.head, "GPT2LMHeadModel")]}
     for key in _KEYS:
         table[key.foreign] = getattr(config, key.ours)
-    table["activation_function"] = next(
-        name for name, activation in _ACTIVATIONS.items() if activation == config.activation
-    )
+    table["activation_function"] = activation_name(config.activation)
     if config.head != "write":
         table[_DROPOUT] = config.head_dropout
     if config.n_labels:
@@ -210,38 +185,7 @@ def _value(key: _Key, table: Mapping[str, Any]) -> Any:
     given = {name: table[name] for name in (key.foreign, key.alias) if name is not None and name in table}
     if len(given) == 2 and given[key.foreign] != given[str(key.alias)]:
         raise FormatError(
-            f"config.json contradicts itself: {key.foreign}={_short(given[key.foreign])}, "
-            f"{key.alias}={_short(given[str(key.alias)])}\nMend the file, or get the folder again."
+            f"config.json contradicts itself: {key.foreign}={short(given[key.foreign])}, "
+            f"{key.alias}={short(given[str(key.alias)])}\nMend the file, or get the folder again."
         )
-    value: Any = next(iter(given.values()), key.absent)
-    if value is None and key.absent is None:
-        return None
-    if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < _LARGEST_COUNT else math.inf
-    fits = isinstance(value, key.kind) and (key.kind is bool or not isinstance(value, bool))
-    if not fits:
-        raise FormatError(
-            f"config.json has {key.foreign}={_short(value)}, where {_WORDS[key.kind]} belongs\n"
-            "Mend the file, or get the folder again."
-        )
-    if key.kind is int and not 0 < value < _LARGEST_COUNT:
-        raise FormatError(
-            f"config.json has {key.foreign}={_short(value)}, where 1 to {_LARGEST_COUNT - 1} is possible\n"
-            "Mend the file, or get the folder again."
-        )
-    if key.ours != "activation":
-        return value
-    if value not in _ACTIVATIONS:
-        raise FormatError(
-            f"config.json has {key.foreign}={_short(value)}, which is not supported\n"
-            f"Supported are {', '.join(_ACTIVATIONS)}."
-        )
-    return _ACTIVATIONS[value]
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
-def _short(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return config_value(table, next(iter(given), key.foreign), key.kind, key.absent)

@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from headway.errors import FormatError
+from headway.formats.config_keys import LARGEST_COUNT, short
 
 LABEL_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
-_LARGEST_COUNT = 2**31
 
 
 def label_count(table: Mapping[str, Any]) -> int:
     """How many labels a configuration names. Raises FormatError where it says no number."""
     names = table.get("id2label")
     count: Any = len(names) if isinstance(names, Mapping) else table.get("num_labels", 2)
-    if type(count) is not int or not 0 < count < _LARGEST_COUNT:
+    if type(count) is not int or not 0 < count < LARGEST_COUNT:
         raise FormatError(
-            f"config.json has num_labels={ascii(count)[:60]}, where a whole number from 1 belongs\n"
+            f"config.json has num_labels={short(count)}, where a whole number from 1 belongs\n"
             "Mend the file, or get the folder again."
         )
     return count

@@ -5,7 +5,6 @@ logits. Marian keeps query, key and value apart where we have one matrix.
 """
 
 import dataclasses
-import math
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -14,13 +13,13 @@ from typing import Any
 import torch
 
 from headway.errors import ConfigError, FormatError
+from headway.formats.config_keys import OWN, activation_name, check_graph, config_value
 from headway.formats.layout import Layout, StoredTensor, TensorName
 from headway.formats.weights import WithoutDrawing
 from headway.models.transformer import Transformer, TransformerConfig
 
 _SHARED, _HEAD, _BIAS = "model.shared.weight", "lm_head.weight", "final_logits_bias"
 _SOURCE, _TARGET = "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"
-_LARGEST_COUNT = 2**31
 
 # Key, what its value must be (a text is the name of an activation), and the value that an absent key stands for.
 _KEYS: Mapping[str, tuple[type, object]] = {
@@ -45,18 +44,6 @@ _KEYS: Mapping[str, tuple[type, object]] = {
     "init_std": (float, None),
 }
 
-_ACTIVATIONS: Mapping[str, str] = {  # the first name of each of ours is the one written
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "relu": "relu",
-    "swish": "silu",
-    "silu": "silu",
-    "tanh": "tanh",
-}
-
 # Keys that would change the graph, with the values that leave it as it is.
 _HARMLESS: Mapping[str, tuple[object, ...]] = {
     "is_encoder_decoder": (True, None),
@@ -69,9 +56,6 @@ _HARMLESS: Mapping[str, tuple[object, ...]] = {
     "quantization_config": (None,),
     "auto_map": (None, {}),
 }
-
-# Written anew from the model itself, so not kept.
-_OWN = ("model_type", "architectures", "dtype", "torch_dtype")
 
 # A module of ours in a layer, and the one or several modules of theirs that it is.
 _MODULES: Mapping[str, tuple[str, ...]] = {
@@ -101,13 +85,8 @@ def can_say(config: TransformerConfig) -> bool:
 
 def read_config(table: Mapping[str, Any]) -> TransformerConfig:
     """The settings in a config.json. Raises FormatError for a key that asks for another graph, or an absurd value."""
-    for key, harmless in _HARMLESS.items():
-        if key in table and table[key] not in harmless:
-            raise FormatError(
-                f"config.json has {key}={_short(table[key])}, which asks for another graph than Marian's here\n"
-                f"Supported is {key}={harmless[0]!r} or none; such a model cannot be opened here."
-            )
-    found = {key: _value(key, table) for key in _KEYS}
+    check_graph(table, _HARMLESS, "Marian")
+    found = {key: config_value(table, key, *wanted) for key, wanted in _KEYS.items()}
     for size in ("attention_heads", "ffn_dim"):
         first, second = found[f"encoder_{size}"], found[f"decoder_{size}"]
         if first != second:
@@ -142,7 +121,7 @@ def read_config(table: Mapping[str, Any]) -> TransformerConfig:
             residual_dropout=found["dropout"],
             activation_dropout=found["activation_dropout"],
             initial_deviation=found["init_std"],
-            foreign={key: value for key, value in table.items() if key not in _KEYS and key not in _OWN},
+            foreign={key: value for key, value in table.items() if key not in _KEYS and key not in OWN},
         )
     except ConfigError as error:
         raise FormatError(
@@ -152,7 +131,8 @@ def read_config(table: Mapping[str, Any]) -> TransformerConfig:
 
 def write_config(config: TransformerConfig) -> dict[str, Any]:
     """The table for config.json; `dtype` and the special tokens are the folder's to add."""
-    activation = next(name for name, ours in _ACTIVATIONS.items() if ours == config.activation)
+    # Marian's files say swish where others say silu.
+    activation = "swish" if config.activation == "silu" else activation_name(config.activation)
     table = {
         # Absent, it would be 0 to transformers: a token that ends every text it cuts off.
         "forced_eos_token_id": None,
@@ -269,38 +249,3 @@ def _of_layer(name: str, shape: tuple[int, ...]) -> list[TensorName]:
         )
         for at, part in enumerate(theirs)
     ]
-
-
-def _value(key: str, table: Mapping[str, Any]) -> Any:
-    kind, absent = _KEYS[key]
-    value = table.get(key, absent)
-    if value is None and absent is None:
-        return None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < _LARGEST_COUNT else math.inf
-    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits:
-        raise FormatError(
-            f"config.json has {key}={_short(value)}, where {_WORDS[kind]} belongs\n"
-            "Mend the file, or get the folder again."
-        )
-    if kind is int and not 0 < value < _LARGEST_COUNT:
-        raise FormatError(
-            f"config.json has {key}={_short(value)}, where 1 to {_LARGEST_COUNT - 1} is possible\n"
-            "Mend the file, or get the folder again."
-        )
-    if kind is not str:
-        return value
-    if value not in _ACTIVATIONS:
-        raise FormatError(
-            f"config.json has {key}={_short(value)}, which is not supported\nSupported are {', '.join(_ACTIVATIONS)}."
-        )
-    return _ACTIVATIONS[value]
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
-def _short(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

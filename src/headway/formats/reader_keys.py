@@ -1,14 +1,13 @@
 """The configuration keys of BERT and of FNet as transformers writes them, beside our settings, both ways."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from headway.errors import ConfigError, FormatError
+from headway.formats.config_keys import OWN, activation_name, check_graph, config_value, short
+from headway.formats.label_keys import LABEL_KEYS, label_count, label_keys
 from headway.models.bert_sizes import BERTConfig, Head
-
-_LARGEST_COUNT = 2**31
 
 _HEADS: Mapping[str, Head] = {
     "Model": "none",
@@ -20,20 +19,6 @@ _HEADS: Mapping[str, Head] = {
 }
 """What a class of transformers is called behind its family's name, and the head that it has."""
 
-_ACTIVATIONS: Mapping[str, str] = {  # the first name of each of ours is the one written
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_python_tanh": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_accurate": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
-
 # Keys that would change the graph, with the values that leave it as it is.
 _HARMLESS: Mapping[str, tuple[object, ...]] = {
     "position_embedding_type": ("absolute", None),
@@ -44,10 +29,6 @@ _HARMLESS: Mapping[str, tuple[object, ...]] = {
     "pruned_heads": (None, {}, []),
     "auto_map": (None, {}),
 }
-
-# Written anew from the model itself, so not kept.
-_OWN = ("model_type", "architectures", "dtype", "torch_dtype")
-LABEL_KEYS = ("id2label", "label2id", "num_labels", "problem_type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +76,15 @@ SHARED_KEYS = (
 
 def read_config(kind: Kind, table: Mapping[str, Any]) -> BERTConfig:
     """The settings in a config.json. Raises FormatError for a key that asks for another graph, or an absurd value."""
-    for key, harmless in _HARMLESS.items():
-        if key in table and table[key] not in harmless:
-            raise FormatError(
-                f"config.json has {key}={_short(table[key])}, which asks for another graph than {kind.classes}'s here\n"
-                f"Supported is {key}={harmless[0]!r} or none; such a model cannot be opened here."
-            )
-    found = {key.ours: _value(key, table) for key in kind.keys}
+    check_graph(table, _HARMLESS, kind.classes)
+    found = {key.ours: config_value(table, key.foreign, key.kind, key.absent) for key in kind.keys}
     if found["embedding_dropout"] is None:
         found["embedding_dropout"] = found["residual_dropout"]
     if found["head_dropout"] is None:
         found["head_dropout"] = found["residual_dropout"]
     head = _head_of(kind, table)
     names = {key.foreign for key in kind.keys}
-    foreign = {key: value for key, value in table.items() if key not in names and key not in _OWN}
+    foreign = {key: value for key, value in table.items() if key not in names and key not in OWN}
     n_labels = label_count(table) if head in ("classify", "tag") else 0
     try:
         return BERTConfig(**kind.fixed, **found, head=head, n_labels=n_labels, foreign=foreign)
@@ -128,33 +104,10 @@ def write_config(kind: Kind, config: BERTConfig) -> dict[str, Any]:
         if key.ours == "embedding_dropout" and value == config.residual_dropout:
             continue
         table[key.foreign] = config.hidden if key.ours == "feed_forward" else value
-    table["hidden_act"] = next(name for name, ours in _ACTIVATIONS.items() if ours == config.activation)
+    table["hidden_act"] = activation_name(config.activation)
     if config.head in ("classify", "tag"):
-        table |= label_names(config)
+        table |= label_keys(config.foreign, config.n_labels)
     return table
-
-
-def label_names(config: BERTConfig) -> dict[str, object]:
-    """The label keys: those that came along where they fit the head, else transformers' own names for labels."""
-    given = {key: config.foreign[key] for key in LABEL_KEYS if key in config.foreign}
-    names = given.get("id2label")
-    if isinstance(names, Mapping) and len(names) == config.n_labels:
-        return given
-    made = {str(number): f"LABEL_{number}" for number in range(config.n_labels)}
-    kept = {key: given[key] for key in ("problem_type",) if key in given}
-    return {**kept, "id2label": made, "label2id": {label: int(number) for number, label in made.items()}}
-
-
-def label_count(table: Mapping[str, Any]) -> int:
-    """How many labels a configuration names. Raises FormatError where it says no number."""
-    names = table.get("id2label")
-    count: Any = len(names) if isinstance(names, Mapping) else table.get("num_labels", 2)
-    if type(count) is not int or not 0 < count < _LARGEST_COUNT:
-        raise FormatError(
-            f"config.json has num_labels={_short(count)}, where a whole number from 1 belongs\n"
-            "Mend the file, or get the folder again."
-        )
-    return count
 
 
 def _head_of(kind: Kind, table: Mapping[str, Any]) -> Head:
@@ -164,41 +117,6 @@ def _head_of(kind: Kind, table: Mapping[str, Any]) -> Head:
     known = {kind.classes + end: head for end, head in _HEADS.items()}
     if name not in known:
         raise FormatError(
-            f"config.json has architectures={_short(given)}, which is not supported\nSupported are {', '.join(known)}."
+            f"config.json has architectures={short(given)}, which is not supported\nSupported are {', '.join(known)}."
         )
     return known[name]
-
-
-def _value(key: Key, table: Mapping[str, Any]) -> Any:
-    value = table.get(key.foreign, key.absent)
-    if value is None and key.absent is None:
-        return None
-    if key.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) < _LARGEST_COUNT else math.inf
-    fits = isinstance(value, key.kind) and (key.kind is bool or not isinstance(value, bool))
-    if not fits:
-        raise FormatError(
-            f"config.json has {key.foreign}={_short(value)}, where {_WORDS[key.kind]} belongs\n"
-            "Mend the file, or get the folder again."
-        )
-    if key.kind is int and not 0 < value < _LARGEST_COUNT:
-        raise FormatError(
-            f"config.json has {key.foreign}={_short(value)}, where 1 to {_LARGEST_COUNT - 1} is possible\n"
-            "Mend the file, or get the folder again."
-        )
-    if key.kind is not str:
-        return value
-    if value not in _ACTIVATIONS:
-        raise FormatError(
-            f"config.json has {key.foreign}={_short(value)}, which is not supported\n"
-            f"Supported are {', '.join(_ACTIVATIONS)}."
-        )
-    return _ACTIVATIONS[value]
-
-
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
-def _short(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

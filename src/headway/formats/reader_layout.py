@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from headway.errors import FormatError
+from headway.formats.label_keys import label_count
 from headway.formats.layout import Layout, StoredTensor, TensorName
-from headway.formats.reader_keys import Kind, label_count, read_config, write_config
+from headway.formats.reader_keys import Kind, read_config, write_config
 from headway.models.bert_sizes import BERTConfig, Head
 
 # An output matrix of its own comes with a bias of its own; tied to the embedding, its bias has the other name, and may

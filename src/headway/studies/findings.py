@@ -57,6 +57,7 @@ def timings(results: Sequence[RunResult], speeds: Mapping[str, float]) -> dict[s
     return {
         "runs": [
             {"family": found.family, "stage": found.stage, "seed": found.seed, "rate": found.rate}
+            | ({"task": found.task} if found.task else {})
             | asdict(found.timings)
             for found in results
         ],
