@@ -13,7 +13,7 @@ from headway.errors import ConfigError, TrainingError
 from headway.formats.folder import load, read_config, read_model_type
 from headway.models.bert import BERT
 from headway.models.bert_sizes import BERTConfig
-from headway.training.masked_objective import MaskedLanguageModelling, RowEnds
+from headway.training.masked_objective import Hiding, MaskedLanguageModelling, RowEnds
 from headway.training.recipe import Recipe, recipe_from
 from headway.training.run import train
 
@@ -34,12 +34,14 @@ def objective(*, window: int = 17, rows: int = 8, accumulation: int = 1, **chang
         TokenBatches(training, context=window - ends.added(next_sentence), batch_size=rows, seed=3, end_of_text=END),
         training=training,
         validation=stream(211, 7),
-        masking=Masking(share=0.3, mask=MASK, ordinary=numpy.arange(SIZE) >= FIRST),
-        ends=ends,
-        seed=3,
+        hiding=Hiding(
+            masking=Masking(share=0.3, mask=MASK, ordinary=numpy.arange(SIZE) >= FIRST),
+            ends=ends,
+            next_sentence=next_sentence,
+            seed=3,
+        ),
         accumulation=accumulation,
         validation_tokens=200,
-        next_sentence=next_sentence,
     )
 
 

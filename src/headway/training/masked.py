@@ -17,7 +17,7 @@ from headway.text.tokenizer import MASK, Tokenizer
 from headway.text.vocabulary import END_OF_TEXT
 from headway.text.word_piece_training import train_word_piece
 from headway.training.defaults import TextFacts, fill_in
-from headway.training.masked_objective import MaskedLanguageModelling, RowEnds
+from headway.training.masked_objective import Hiding, MaskedLanguageModelling, RowEnds
 from headway.training.material import Tokenizers
 from headway.training.recipe import Recipe, TokenizerSettings
 from headway.training.report import Reporter
@@ -86,12 +86,14 @@ class MaskedMaterial:
             batches,
             training=shards.split("train"),
             validation=shards.split("validation"),
-            masking=masking_of(tokenizer, share=settings.mask_share, whole_words=settings.whole_words),
-            ends=ends,
-            seed=settings.seed,
+            hiding=Hiding(
+                masking=masking_of(tokenizer, share=settings.mask_share, whole_words=settings.whole_words),
+                ends=ends,
+                next_sentence=settings.next_sentence,
+                seed=settings.seed,
+            ),
             accumulation=settings.accumulation,
             validation_tokens=settings.validation_tokens,
-            next_sentence=settings.next_sentence,
         )
 
     def describe(self, recipe: Recipe, facts: TextFacts, folder: Path) -> None:

@@ -32,6 +32,16 @@ class RowEnds:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hiding:
+    """How text becomes rows with hidden words: what is hidden, what stands around it, the second task, the seed."""
+
+    masking: Masking
+    ends: RowEnds
+    next_sentence: bool
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaskedPart:
     """Rows of a step: ids, targets, segments (B, T), lengths (B,), strange (B,): 1 where the second half is another's.
 
@@ -65,23 +75,20 @@ class MaskedLanguageModelling:
         *,
         training: TokenStream,
         validation: TokenStream,
-        masking: Masking,
-        ends: RowEnds,
-        seed: int,
+        hiding: Hiding,
         accumulation: int,
         validation_tokens: int,
-        next_sentence: bool,
     ) -> None:
         """batches: of the text alone, windows as long as a row has room for."""
         self._batches = batches
         self._training = training
         self._validation = validation
-        self._masking = masking
-        self._ends = ends
-        self._seed = seed
+        self._masking = hiding.masking
+        self._ends = hiding.ends
+        self._seed = hiding.seed
         self._accumulation = accumulation
         self._validation_tokens = validation_tokens
-        self._next_sentence = next_sentence
+        self._next_sentence = hiding.next_sentence
 
     @property
     def tokens_per_step(self) -> int:
