@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The stamp holds what the environment was made from: unchanged, setup does nothing and needs no network.
 # It is written last: an environment that was only half made has none and is made anew; one that was made from
 # other versions is brought up to date in place.
-WANTED := $(shell (pwd; cat pyproject.toml constraints.txt) | cksum)
+WANTED := $(shell (pwd; cat pyproject.toml constraints.txt CMakeLists.txt src/headway/engine/native/*) | cksum)
 # Two test processes with one thread each: more threads than cores slow torch down.
 WORKERS ?= 2
 

@@ -22,8 +22,9 @@ def import_(
 ) -> None:
     """Make a model folder from another program's files, and say the largest logit difference found between the two.
 
-    Read are folders of Hugging Face, OpenAI's TensorFlow checkpoints of GPT-2, nanoGPT's ckpt.pt and LoRA adapters of
-    the peft library, which are added to their base model's weights; which it is, is found from the files.
+    Read are folders of Hugging Face, OpenAI's TensorFlow checkpoints of GPT-2, nanoGPT's ckpt.pt, GGUF files of GPT-2
+    and LoRA adapters of the peft library, which are added to their base model's weights; which it is, is found from the
+    files.
 
     Example: headway import gpt2-from-elsewhere -o my-gpt2
     """

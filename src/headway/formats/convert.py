@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from headway.errors import ConfigError, FormatError, UsageError
-from headway.formats import gpt2_tensorflow, nanogpt, peft
+from headway.formats import gguf, gpt2_tensorflow, nanogpt, peft
 from headway.formats.bundled import bundled_names, locate
 from headway.formats.contents import Contents
 from headway.formats.folder import (
@@ -65,11 +65,18 @@ class Conversion:
     base: str | None = None
 
 
+def _put_folder(path: Path, overwrite: bool, fill: Callable[[Path], None]) -> None:
+    with new_folder(path, overwrite=overwrite) as folder:
+        fill(folder)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """A format: whether a path holds it, its reader and writer, and a foreign reader's logits where there is one.
 
     check_target raises StorageError where it may not be written to a path. precision: the only one it has, if so.
+    typed: for a format whose matrices come in types, of which `write` takes the first: what gives a model the weights
+    that it has in a type, in place, and what writes it. put: makes a path whole or not at all, by what fills it.
     """
 
     recognise: Callable[[Path], bool]
@@ -78,35 +85,58 @@ class Kind:
     foreign_logits: Callable[[Path, Tensor], tuple[str, Tensor] | None] = lambda folder, ids: None
     check_target: Callable[[Path, bool], None] = check_target
     precision: torch.dtype | None = None
+    typed: Callable[[str], tuple[Callable[[Contents], None], Callable[[Contents, Path], None]]] | None = None
+    put: Callable[[Path, bool, Callable[[Path], None]], None] = _put_folder
 
 
 class _Reading(NamedTuple):
-    """What is to be written, and the source's logits on `ids`, from which the target's may differ by `tolerance`."""
+    """What is to be written, and the source's logits on `ids`.
+
+    The target's may differ from them by `tolerance` or, where the weights were rounded to a type, from `rounded`.
+    """
 
     contents: Contents
     ids: Tensor
     expected: Tensor
     tolerance: float
+    rounded: Tensor | None = None
 
 
 def export_model(
-    source: str | Path, kind: str, target: str | Path, *, dtype: str | None = None, overwrite: bool = False
+    source: str | Path,
+    kind: str,
+    target: str | Path,
+    *,
+    dtype: str | None = None,
+    tensor_type: str | None = None,
+    overwrite: bool = False,
 ) -> Conversion:
     """Write a model folder (or a bundled model, by name) in another format, and precision where `dtype` is given.
 
-    With `dtype` the difference reported is that of the precision too. Raises UsageError for an unknown kind,
+    tensor_type: the type of a GGUF file's matrices, f32 unless given. With either, the difference reported is that of
+    the precision too. Raises UsageError for an unknown kind,
     ConfigError for an unknown dtype or one that the format does not have, FormatError where the source is damaged, the
     format cannot say what the model computes or the target's logits differ, StorageError where the target is taken or
     cannot be written.
     """
     if kind not in KINDS:
         raise UsageError(unknown_setting(f"export kind {kind}", [f"export kind {known}" for known in KINDS]))
-    precision, only = None if dtype is None else precision_named(dtype), KINDS[kind].precision
+    writer = KINDS[kind]
+    precision, only = None if dtype is None else precision_named(dtype), writer.precision
+    if writer.typed is None and tensor_type is not None:
+        raise UsageError(f"--type is for --to gguf, and --to {kind} has no types\nLeave it out, or give a --dtype.")
+    if writer.typed is not None and dtype is not None:
+        raise UsageError(f"--to {kind} has types of its own, so dtype={dtype!r} is not one\nGive a --type instead.")
     if only is not None and precision not in (None, only):
         raise ConfigError(
             f"--to {kind} always writes {str(only).removeprefix('torch.')}, so dtype={dtype!r} is not one"
         )
-    return _convert("huggingface", locate(source), kind, Path(target), overwrite, precision or only)
+    change = None
+    if writer.typed is not None and tensor_type is not None:
+        change, write = writer.typed(tensor_type)
+        writer = replace(writer, write=write)
+    read = partial(_read_model, "huggingface", precision=precision or only, change=change)
+    return replace(_convert(read, locate(source), writer, Path(target), overwrite), kind=kind)
 
 
 def import_model(
@@ -128,7 +158,8 @@ def import_model(
         )
     for kind, reader in KINDS.items():
         if reader.recognise(source):
-            return _convert(kind, source, "huggingface", Path(target), overwrite, None)
+            read = partial(_read_model, kind)
+            return replace(_convert(read, source, KINDS["huggingface"], Path(target), overwrite), kind=kind)
     raise FormatError(
         f"{source} holds no model of a known format\nKnown are: {', '.join(KINDS)}, peft. A folder needs its {CONFIG}, "
         f"a checkpoint, a ckpt.pt or an {peft.CONFIG}."
@@ -142,7 +173,7 @@ def _import_adapter(source: Path, target: Path, base: str | Path | None, overwri
     _check_apart(folder, target)
     read = partial(_read_adapter, source, folder, target.name)
     return replace(
-        _write_checked(read, "huggingface", target, overwrite), source=str(source), kind="peft", base=str(folder)
+        _write_checked(read, KINDS["huggingface"], target, overwrite), source=str(source), kind="peft", base=str(folder)
     )
 
 
@@ -178,55 +209,65 @@ def _check_apart(source: Path, target: Path) -> None:
         raise UsageError(f"source and target are the same folder, {source}\nName another target.")
 
 
-def _convert(
-    origin: str, source: Path, kind: str, target: Path, overwrite: bool, precision: torch.dtype | None
-) -> Conversion:
-    KINDS[kind].check_target(target, overwrite)
+def _convert(read: Callable[[Path], _Reading], source: Path, writer: Kind, target: Path, overwrite: bool) -> Conversion:
+    writer.check_target(target, overwrite)
     _check_apart(source, target)
-    done = _write_checked(partial(_read_model, origin, source, precision), kind, target, overwrite)
-    return replace(done, source=str(source), kind=kind if origin == "huggingface" else origin)
+    return replace(_write_checked(partial(read, source), writer, target, overwrite), source=str(source))
 
 
-def _read_model(origin: str, source: Path, precision: torch.dtype | None) -> _Reading:
+def _read_model(
+    origin: str, source: Path, precision: torch.dtype | None = None, change: Callable[[Contents], None] | None = None
+) -> _Reading:
     contents = KINDS[origin].read(source)
     dtype = next(contents.model.parameters()).dtype
     ids = _ids(contents.model)
     expected = _logits(contents.model, ids)
     if precision is not None:
         contents.model.to(precision)
+    rounded = None
+    if change is not None:
+        change(contents)
+        rounded = _logits(contents.model, ids)
     narrows = precision is not None and torch.promote_types(dtype, precision) is not precision
     tolerance = _TOLERANCES[precision] if precision is not None and narrows else _ROUNDING
-    return _Reading(contents, ids, expected, tolerance)
+    return _Reading(contents, ids, expected, tolerance, rounded)
 
 
-def _write_checked(read: Callable[[], _Reading], kind: str, target: Path, overwrite: bool) -> Conversion:
-    """Write what is read, open it again and compare; the conversion's source is the caller's to say."""
-    writer = KINDS[kind]
-    contents, ids, expected, tolerance = read()
+def _write_checked(read: Callable[[], _Reading], writer: Kind, target: Path, overwrite: bool) -> Conversion:
+    """Write what is read, open it again and compare; the conversion's source and kind are the caller's to say."""
+    contents, ids, expected, tolerance, rounded = read()
     parameters = contents.model.config.n_parameters()
-    with new_folder(target, overwrite=overwrite) as folder:
-        writer.write(contents, folder)
+    differences = []
+
+    def fill(place: Path) -> None:
+        nonlocal contents
+        writer.write(contents, place)
         del contents  # two models at once would be twice the memory
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what was just written there is nothing to warn
-            differences = [("headway", _logits(writer.read(folder).model, ids))]
-        foreign = writer.foreign_logits(folder, ids)
+            found = [("headway", _logits(writer.read(place).model, ids))]
+        foreign = writer.foreign_logits(place, ids)
         if foreign is not None:
-            differences.append(foreign)
-        largest = max(float((logits - expected).abs().max()) for _, logits in differences)
-        scale = max(1.0, float(expected.abs().max()) / 10)
-        if not largest <= tolerance * scale:
-            raise FormatError(
-                f"the converted model's logits differ from the source's by {largest:.2g}; at most "
-                f"{tolerance * scale:.2g} is rounding\n"
-                "Nothing was written. Report this with the model's config.json."
-            )
+            found.append(foreign)
+        wanted = expected if rounded is None else rounded
+        scale = max(1.0, float(wanted.abs().max()) / 10)
+        for name, logits in found:
+            wrong = float((logits - wanted).abs().max())
+            if not wrong <= tolerance * scale:
+                raise FormatError(
+                    f"the converted model's logits differ from the source's by {wrong:.2g}; at most "
+                    f"{tolerance * scale:.2g} is rounding\n"
+                    "Nothing was written. Report this with the model's config.json."
+                )
+            differences.append((name, float((logits - expected).abs().max())))
+
+    writer.put(target, overwrite, fill)
     return Conversion(
         source="",
         target=str(target),
-        kind=kind,
+        kind="huggingface",
         parameters=parameters,
-        largest_difference=largest,
+        largest_difference=max(difference for _, difference in differences),
         checked_with=", ".join(name for name, _ in differences),
     )
 
@@ -324,6 +365,17 @@ KINDS: dict[str, Kind] = {
         read=nanogpt.read,
         write=nanogpt.write,
         check_target=nanogpt.check_target,
+    ),
+    "gguf": Kind(
+        recognise=gguf.recognise,
+        read=gguf.read,
+        write=gguf.write,
+        check_target=gguf.check_target,
+        typed=lambda tensor_type: (
+            partial(gguf.prepare, tensor_type=tensor_type),
+            partial(gguf.write, tensor_type=tensor_type),
+        ),
+        put=gguf.put,
     ),
 }
 """The formats a model can leave in or come from; another format is another row."""

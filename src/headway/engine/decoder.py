@@ -1,0 +1,178 @@
+"""A compiled decoder and its state, by the decoding protocol of models/protocol.py.
+
+Logits are the same to the last bit whatever the batch, the chunks, the threads and the rows' history, on one kind of
+processor: every sum has one fixed order (contract 9 of the design).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.engine.extension import native
+from headway.errors import ContextError, ResourceError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST_ROWS = 2**20
+
+
+class CompiledState:
+    """What the engine remembers of its rows: keys and values in pages of 16 tokens, shared until one row writes."""
+
+    def __init__(self, held: Any) -> None:
+        self._held: Any | None = held
+
+    @property
+    def lengths(self) -> "Tensor":
+        """(B,) int64 on the CPU: how many tokens each row holds."""
+        import torch
+
+        return torch.tensor(self._use().lengths, dtype=torch.int64)
+
+    @property
+    def pages_out(self) -> int:
+        """Pages in use, by all states of this model together."""
+        return int(self._use().pages_out)
+
+    def select(self, indices: "Sequence[int] | Tensor") -> "CompiledState":
+        """Keep, reorder or repeat rows without copying them; may end empty. Raises UsageError for no such row."""
+        return self._next(lambda held: held.select(_ints(indices)))
+
+    def join(self, other: "CompiledState") -> "CompiledState":
+        """Append the rows of another state of the same model; consumes both. Raises UsageError for another model's."""
+        theirs = other._use()
+        following = self._next(lambda held: held.join(theirs))
+        other._held = None
+        return following
+
+    def rewind(self, counts: "Sequence[int] | Tensor") -> "CompiledState":
+        """Take back, per row, up to the whole latest step. Raises UsageError past it."""
+        return self._next(lambda held: held.rewind(_ints(counts)))
+
+    def copy(self) -> "CompiledState":
+        """An independent state that shares its memory until one of the two writes; this one stays usable."""
+        return CompiledState(self._use().copy())
+
+    def _use(self) -> Any:
+        held = self._held
+        if held is None:
+            raise RuntimeError("this state was consumed by a later step, select, join or rewind; copy() it before")
+        return held
+
+    def _next(self, change: Callable[[Any], object]) -> "CompiledState":
+        """The state after a change; where that fails this one is as it was."""
+        held = self._use()
+        self._held = None  # another thread that comes now is told so
+        try:
+            with errors_of_ours():
+                change(held)
+        except BaseException:
+            self._held = held
+            raise
+        return CompiledState(held)
+
+
+class CompiledDecoder:
+    """A decoder whose steps run in the engine, in `bits` of 32, 16 (bfloat16), 8 or 4 a weight."""
+
+    def __init__(self, model: Any, *, vocabulary: int, context: int, bits: int, threads: int) -> None:
+        """`model`: the extension's own."""
+        self._model = model
+        self.vocabulary = vocabulary
+        self.context = context
+        self.bits = bits
+        self.threads = threads
+
+    @property
+    def kernels(self) -> str:
+        """Which of the kernels this processor runs: avx512, avx2, neon or plain."""
+        return str(self._model.kernels)
+
+    @property
+    def bytes(self) -> int:
+        """What the packed weights take."""
+        return int(self._model.bytes)
+
+    def start(
+        self,
+        source: "Tensor | None" = None,
+        source_lengths: "Tensor | None" = None,
+        *,
+        rows: int | Sequence[int],
+        capacity: int | None = None,
+    ) -> CompiledState:
+        """An empty state of `rows` rows; pages are taken as tokens come, so `capacity` reserves nothing.
+
+        Raises UsageError for a source or a number of rows that cannot be, ContextError for a capacity past the context.
+        """
+        if source is not None or source_lengths is not None or not isinstance(rows, int):
+            raise UsageError("this model reads no source: start takes the number of rows alone, for instance rows=1")
+        if not 0 <= rows <= MOST_ROWS:
+            raise UsageError(f"rows must be in 0..{MOST_ROWS}, but got {rows}")
+        if capacity is not None and capacity > self.context:
+            raise ContextError(
+                f"a row may hold {self.context} tokens (the model's context), but capacity is {capacity}"
+            )
+        return CompiledState(self._model.start(rows))
+
+    # Six parameters: the decoding protocol's own.
+    def step(
+        self,
+        ids: "Tensor",
+        counts: "Tensor",
+        state: CompiledState,
+        *,
+        every: bool = False,
+        trace: object = None,
+        ablate: object = None,
+    ) -> "tuple[Tensor, CompiledState]":
+        """Feed each row its next tokens; see `Decoder.step`.
+
+        Logits are float32 on the CPU. Raises UsageError for `trace` and `ablate` (PyTorch shows what goes on inside),
+        ids outside the vocabulary or counts outside 0..T, ContextError past the context, ResourceError where memory
+        ends; the state is still usable then.
+        """
+        import torch
+
+        if trace is not None or ablate:
+            raise UsageError(
+                "the compiled engine keeps no trace and silences no head\nOpen the model with engine=torch."
+            )
+        fed, taken = ids.contiguous().numpy(), _ints(counts)
+        shape = fed.shape if every else fed.shape[:1]
+        logits = _room((*shape, self._model.logits_stride))
+        following = state._next(lambda held: self._model.step(fed, taken, held, every, self.threads, logits))
+        return torch.from_numpy(logits)[..., : self.vocabulary], following
+
+
+class errors_of_ours:
+    """Turns what the extension raises into headway's errors."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, native().PastContext):
+            raise ContextError(str(error)) from None
+        if isinstance(error, MemoryError):
+            raise ResourceError(
+                "there is not enough memory for the rows' keys and values\nRun fewer rows at once."
+            ) from None
+        if isinstance(error, ValueError):
+            raise UsageError(str(error)) from None
+
+
+def _ints(values: "Sequence[int] | Tensor") -> NDArray[np.int64]:
+    return np.ascontiguousarray(np.asarray(values, dtype=np.int64).reshape(-1))
+
+
+def _room(shape: tuple[int, ...]) -> NDArray[np.float32]:
+    try:
+        return np.zeros(shape, dtype=np.float32)
+    except MemoryError:
+        raise ResourceError(
+            f"there is not enough memory for logits of shape {shape}\nFeed fewer tokens in a step, or fewer rows."
+        ) from None

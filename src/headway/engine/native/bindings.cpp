@@ -1,0 +1,125 @@
+// The engine as Python sees it. Nothing here holds Python's lock while it computes.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+#include <stdexcept>
+
+#include "gpt2.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace headway {
+namespace {
+
+using Ints = nb::ndarray<const std::int64_t, nb::c_contig, nb::device::cpu>;
+using FloatArray = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using OutArray = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
+
+std::span<const std::int64_t> span_of(const Ints& ints) { return {ints.data(), ints.size()}; }
+
+Tensors tensors_of(const nb::dict& given) {
+  Tensors tensors;
+  for (const auto& [name, value] : given) {
+    const auto array = nb::cast<FloatArray>(value);
+    if (array.ndim() != 1 && array.ndim() != 2) throw std::invalid_argument("weights must be vectors or matrices");
+    const auto columns = static_cast<std::int64_t>(array.shape(array.ndim() - 1));
+    tensors[nb::cast<std::string>(name)] = {array.data(), array.ndim() == 2 ? static_cast<std::int64_t>(array.shape(0)) : 1,
+                                            columns};
+  }
+  return tensors;
+}
+
+// A state that one thread at a time may use.
+struct Held {
+  explicit Held(State state) : state(std::move(state)) {}
+  State state;
+  std::atomic<bool> busy{false};
+};
+
+class Use {
+ public:
+  explicit Use(Held& held) : held_(held) {
+    if (held.busy.exchange(true)) throw std::runtime_error("two threads use one state at once");
+  }
+  ~Use() { held_.busy.store(false); }
+  Use(const Use&) = delete;
+  Use& operator=(const Use&) = delete;
+
+ private:
+  Held& held_;
+};
+
+GPT2* make_gpt2(const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
+  const auto whole = [&](const char* name) { return nb::cast<int>(sizes[name]); };
+  GPT2Sizes made;
+  made.vocabulary = whole("vocabulary");
+  made.context = whole("context");
+  made.width = whole("width");
+  made.layers = whole("layers");
+  made.heads = whole("heads");
+  made.hidden = whole("hidden");
+  made.epsilon = nb::cast<float>(sizes["epsilon"]);
+  made.activation = static_cast<Activation>(whole("activation"));
+  made.tied = nb::cast<bool>(sizes["tied"]);
+  made.scale_by_head_width = nb::cast<bool>(sizes["scale_by_head_width"]);
+  made.scale_by_layer = nb::cast<bool>(sizes["scale_by_layer"]);
+  const Tensors tensors = tensors_of(weights);
+  const nb::gil_scoped_release unlocked;
+  return new GPT2(made, tensors, static_cast<Width>(bits), kernels);
+}
+
+void step(const GPT2& model, const Ints& ids, const Ints& counts, Held& held, bool every, int threads, const OutArray& logits) {
+  const Use use(held);
+  const int rows = static_cast<int>(counts.size());
+  const int columns = static_cast<int>(ids.ndim() == 2 ? ids.shape(1) : 0);
+  const std::size_t wanted = static_cast<std::size_t>(rows) * (every ? columns : 1) * model.logits_stride();
+  if (ids.size() != static_cast<std::size_t>(rows) * columns || logits.size() < wanted) {
+    throw std::invalid_argument("ids and logits must fit the counts");
+  }
+  const nb::gil_scoped_release unlocked;
+  model.step(span_of(ids), columns, span_of(counts), held.state, every, threads, logits.data());
+}
+
+nb::tuple lengths(const Held& held) {
+  nb::list out;
+  for (const Row& row : held.state.rows()) out.append(row.length);
+  return nb::tuple(out);
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+  m.doc() = "The compiled engine's own module; headway.engine is its face.";
+  nb::exception<std::length_error>(m, "PastContext", PyExc_ValueError);
+  m.def("kernels_here", &kernels_here, "Names of the kernels that this processor runs, the fastest first.");
+  nb::class_<Held>(m, "State")
+      .def("select", [](Held& held, const Ints& indices) { const Use use(held); held.state.select(span_of(indices)); })
+      .def("join", [](Held& held, Held& other) {
+        if (&held == &other) throw std::invalid_argument("join takes another state of the same model; for the same rows twice use select");
+        const Use use(held);
+        const Use used(other);
+        held.state.join(other.state);
+      })
+      .def("rewind", [](Held& held, const Ints& counts) { const Use use(held); held.state.rewind(span_of(counts)); })
+      .def("copy", [](Held& held) { const Use use(held); return new Held(held.state.copy()); }, nb::rv_policy::take_ownership)
+      .def_prop_ro("lengths", &lengths)
+      .def_prop_ro("pages_out", [](const Held& held) { return held.state.store()->pages_out(); },
+                   "Pages in use by all states of the model.");
+  nb::class_<GPT2>(m, "GPT2")
+      .def("__init__", [](GPT2* at, const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
+        std::unique_ptr<GPT2> made(make_gpt2(sizes, weights, bits, kernels));
+        new (at) GPT2(std::move(*made));
+      }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "")
+      .def("start", [](const GPT2& model, int rows) { return new Held(model.start(rows)); }, nb::rv_policy::take_ownership)
+      .def("step", &step, "ids"_a, "counts"_a, "state"_a, "every"_a, "threads"_a, "logits"_a)
+      .def_prop_ro("logits_stride", &GPT2::logits_stride)
+      .def_prop_ro("kernels", &GPT2::kernels)
+      .def_prop_ro("bytes", &GPT2::bytes);
+}
+
+}  // namespace headway

@@ -1,0 +1,407 @@
+// The kernels, written once over a set of lanes; each kernels_*.cpp compiles them for its processor.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels.h"
+
+namespace headway {
+namespace {
+
+template <class L>
+struct Compiled {
+  using F = typename L::F;
+  using I = typename L::I;
+  using S = typename L::S;
+  using W = typename L::W;
+  using A = typename L::A;
+
+  // e ** x, within about 2 ulp; 0 far below, and never above e ** 88.
+  static F exponential(F x) {
+    x = L::smaller(L::greater(x, L::all(-87.0f)), L::all(88.0f));
+    const F n = L::nearest(L::multiply(x, L::all(1.44269504f)));
+    F r = L::multiply_add(n, L::all(-0.693359375f), x);
+    r = L::multiply_add(n, L::all(2.12194440e-4f), r);
+    F p = L::all(1.9875691500e-4f);
+    for (const float next : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) {
+      p = L::multiply_add(p, r, L::all(next));
+    }
+    p = L::multiply_add(L::multiply(r, r), p, r);
+    return L::multiply(L::add(p, L::all(1.0f)), L::power_of_two(n));
+  }
+
+  static F sigmoid(F x) {
+    return L::divide(L::all(1.0f), L::add(L::all(1.0f), exponential(L::subtract(L::all(0.0f), x))));
+  }
+
+  // The error function by Abramowitz and Stegun 7.1.26, within 1.5e-7.
+  static F half_erf_of(F x) {
+    const F size = L::size(x);
+    const F t = L::divide(L::all(1.0f), L::multiply_add(size, L::all(0.3275911f), L::all(1.0f)));
+    F p = L::all(1.061405429f);
+    for (const float next : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
+      p = L::multiply_add(p, t, L::all(next));
+    }
+    const F tail = L::multiply(L::multiply(p, t), exponential(L::subtract(L::all(0.0f), L::multiply(x, x))));
+    return tail;  // 1 - erf(|x|)
+  }
+
+  static F activated(F x, Activation activation) {
+    switch (activation) {
+      case Activation::none:
+        return x;
+      case Activation::relu:
+        return L::greater(x, L::all(0.0f));
+      case Activation::silu:
+        return L::multiply(x, sigmoid(x));
+      case Activation::gelu_tanh: {  // x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x ** 3)
+        const F cube = L::multiply(L::multiply(x, x), x);
+        const F twice = L::multiply(L::multiply_add(cube, L::all(0.044715f), x), L::all(1.5957691216f));
+        return L::multiply(x, sigmoid(twice));
+      }
+      case Activation::gelu: {  // x Phi(x): for x > 0 x - x tail / 2, else x tail / 2
+        const F tail = half_erf_of(L::multiply(x, L::all(0.70710678f)));
+        const F lost = L::multiply(L::multiply(L::size(x), tail), L::all(0.5f));
+        return L::subtract(L::greater(x, L::all(0.0f)), lost);
+      }
+    }
+    return x;
+  }
+
+  static void finish(const Product& product, int row, int panel, F sum) {
+    float* out = product.out + row * product.out_stride + panel * kPanel;
+    sum = L::add(sum, L::load(product.matrix->bias.data() + panel * kPanel));
+    if (product.then == Then::activate) sum = activated(sum, product.activation);
+    if (product.then == Then::add) sum = L::add(L::load(out), sum);
+    L::store(out, sum);
+  }
+
+  // ROWS rows times PANELS panels, all inputs.
+  template <int ROWS, int PANELS>
+  static void float_tile(const Product& product, int row, int panel) {
+    const Matrix& matrix = *product.matrix;
+    const int stride = product.rows.stride;
+    const float* inputs = product.rows.floats + static_cast<std::int64_t>(row) * stride;
+    F sums[PANELS][ROWS];
+    const float* weights[PANELS];
+#pragma GCC unroll 16
+    for (int p = 0; p < PANELS; ++p) {
+      weights[p] = reinterpret_cast<const float*>(matrix.panel(panel + p));
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r) sums[p][r] = L::all(0.0f);
+    }
+    for (int k = 0; k < matrix.inputs; ++k) {
+#pragma GCC unroll 16
+      for (int p = 0; p < PANELS; ++p) {
+        const F w = L::load(weights[p] + k * kPanel);
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) sums[p][r] = L::multiply_add(L::all(inputs[r * stride + k]), w, sums[p][r]);
+      }
+    }
+    for (int p = 0; p < PANELS; ++p) {
+      for (int r = 0; r < ROWS; ++r) finish(product, row + r, panel + p, sums[p][r]);
+    }
+  }
+
+  template <int ROWS, int PANELS>
+  static void pair_tile(const Product& product, int row, int panel) {
+    const Matrix& matrix = *product.matrix;
+    const int stride = product.rows.stride;
+    const float* inputs = product.rows.floats + static_cast<std::int64_t>(row) * stride;
+    F sums[PANELS][ROWS];
+    const std::uint16_t* weights[PANELS];
+#pragma GCC unroll 16
+    for (int p = 0; p < PANELS; ++p) {
+      weights[p] = reinterpret_cast<const std::uint16_t*>(matrix.panel(panel + p));
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r) sums[p][r] = L::all(0.0f);
+    }
+    for (int k = 0; k < matrix.inputs; k += 2) {
+#pragma GCC unroll 16
+      for (int p = 0; p < PANELS; ++p) {
+        F first;
+        F second;
+        L::load_pairs(weights[p] + k * kPanel, first, second);
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) {
+          sums[p][r] = L::multiply_add(L::all(inputs[r * stride + k]), first, sums[p][r]);
+          sums[p][r] = L::multiply_add(L::all(inputs[r * stride + k + 1]), second, sums[p][r]);
+        }
+      }
+    }
+    for (int p = 0; p < PANELS; ++p) {
+      for (int r = 0; r < ROWS; ++r) finish(product, row + r, panel + p, sums[p][r]);
+    }
+  }
+
+  template <int ROWS, int PANELS>
+  static void byte_tile(const Product& product, int row, int panel) {
+    const Matrix& matrix = *product.matrix;
+    const int stride = product.rows.stride;
+    const std::int8_t* inputs = product.rows.bytes + static_cast<std::int64_t>(row) * stride;
+    I sums[PANELS][ROWS];
+    const std::uint8_t* weights[PANELS];
+#pragma GCC unroll 16
+    for (int p = 0; p < PANELS; ++p) {
+      weights[p] = matrix.panel(panel + p);
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r) sums[p][r] = L::zeros();
+    }
+    for (int k = 0; k < matrix.inputs; k += 4) {
+      W w[PANELS];
+#pragma GCC unroll 16
+      for (int p = 0; p < PANELS; ++p) w[p] = L::load_signed(weights[p] + k * kPanel);
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r) {
+        const A a = L::four(inputs + r * stride + k);
+#pragma GCC unroll 16
+        for (int p = 0; p < PANELS; ++p) sums[p][r] = L::dot(sums[p][r], w[p], a);
+      }
+    }
+    for (int p = 0; p < PANELS; ++p) {
+      const F scale = L::load(matrix.scales.data() + (panel + p) * kPanel);
+      for (int r = 0; r < ROWS; ++r) {
+        const F scaled = L::multiply(L::to_floats(sums[p][r]), L::multiply(scale, L::all(product.rows.scales[row + r])));
+        finish(product, row + r, panel + p, scaled);
+      }
+    }
+  }
+
+  template <int ROWS, int PANELS>
+  static void nibble_tile(const Product& product, int row, int panel) {
+    const Matrix& matrix = *product.matrix;
+    const int stride = product.rows.stride;
+    const int groups = padded(matrix.inputs, kGroup) / kGroup;
+    const std::int8_t* inputs = product.rows.bytes + static_cast<std::int64_t>(row) * stride;
+    const std::int32_t* sums_of = product.rows.group_sums + static_cast<std::int64_t>(row) * (stride / kGroup);
+    F sums[PANELS][ROWS];
+#pragma GCC unroll 16
+    for (int p = 0; p < PANELS; ++p) {
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r) sums[p][r] = L::all(0.0f);
+    }
+    for (int group = 0; group < groups; ++group) {
+#pragma GCC unroll 16
+      for (int p = 0; p < PANELS; ++p) {
+        const std::uint8_t* weights = matrix.panel(panel + p) + static_cast<std::size_t>(group) * kGroupBytes;
+        S narrow[ROWS];
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) narrow[r] = L::narrow_zeros();
+#pragma GCC unroll 4
+        for (int step = 0; step < 4; ++step) {
+          W low;
+          W high;
+          L::load_nibbles(weights + step * 64, low, high);
+#pragma GCC unroll 16
+          for (int r = 0; r < ROWS; ++r) {
+            const std::int8_t* here = inputs + r * stride + group * kGroup + step * 4;
+            narrow[r] = L::narrow_dot(narrow[r], low, L::four(here));
+            narrow[r] = L::narrow_dot(narrow[r], high, L::four(here + 16));
+          }
+        }
+        const F scale = L::load_half(reinterpret_cast<const std::uint16_t*>(weights + kPanel * kGroup / 2));
+#pragma GCC unroll 16
+        for (int r = 0; r < ROWS; ++r) {
+          const I whole = L::subtract_all(L::widened(narrow[r]), sums_of[r * (stride / kGroup) + group]);
+          sums[p][r] = L::multiply_add(L::to_floats(whole), scale, sums[p][r]);
+        }
+      }
+    }
+    for (int p = 0; p < PANELS; ++p) {
+      for (int r = 0; r < ROWS; ++r) {
+        const float scale = product.rows.scales[row + r] * matrix.unit;
+        finish(product, row + r, panel + p, L::multiply(sums[p][r], L::all(scale)));
+      }
+    }
+  }
+
+  template <Width WIDTH, int ROWS, int PANELS>
+  static void tile(const Product& product, int row, int panel) {
+    if constexpr (WIDTH == Width::f32) float_tile<ROWS, PANELS>(product, row, panel);
+    if constexpr (WIDTH == Width::bf16) pair_tile<ROWS, PANELS>(product, row, panel);
+    if constexpr (WIDTH == Width::s8) byte_tile<ROWS, PANELS>(product, row, panel);
+    if constexpr (WIDTH == Width::s4) nibble_tile<ROWS, PANELS>(product, row, panel);
+  }
+
+  // The last rows, fewer than a tile's.
+  template <Width WIDTH, int ROWS>
+  static void rest(const Product& product, int row, int panel, int left) {
+    if constexpr (ROWS > 0) {
+      if (left == ROWS) {
+        tile<WIDTH, ROWS, 1>(product, row, panel);
+      } else {
+        rest<WIDTH, ROWS - 1>(product, row, panel, left);
+      }
+    }
+  }
+
+  template <Width WIDTH>
+  static void multiply_as(const Product& product, int first, int last) {
+    constexpr int most = WIDTH == Width::f32 || WIDTH == Width::bf16 ? L::kFloatRows : L::kByteRows;
+    const int count = product.rows.count;
+    int panel = first;
+    if (count == 1) {  // one row: several panels at once hide the latency of a chain of sums
+      constexpr int together = WIDTH == Width::s4 ? 1 : WIDTH == Width::s8 ? 2 : 4;
+      for (; panel + together <= last; panel += together) tile<WIDTH, 1, together>(product, 0, panel);
+    }
+    for (; panel < last; ++panel) {
+      int row = 0;
+      for (; row + most <= count; row += most) tile<WIDTH, most, 1>(product, row, panel);
+      rest<WIDTH, most - 1>(product, row, panel, count - row);
+    }
+  }
+
+  static void multiply(const Product& product, int first, int last) {
+    switch (product.matrix->width) {
+      case Width::f32:
+        return multiply_as<Width::f32>(product, first, last);
+      case Width::bf16:
+        return multiply_as<Width::bf16>(product, first, last);
+      case Width::s8:
+        return multiply_as<Width::s8>(product, first, last);
+      case Width::s4:
+        return multiply_as<Width::s4>(product, first, last);
+    }
+  }
+
+  static void quantise(const float* floats, int count, int stride, std::int8_t* bytes, float* scales, std::int32_t* sums) {
+    for (int row = 0; row < count; ++row, floats += stride, bytes += stride) {
+      F most = L::all(0.0f);
+      for (int k = 0; k < stride; k += kPanel) most = L::greater(most, L::size(L::load(floats + k)));
+      const float largest = L::largest(most);
+      scales[row] = largest / 127.0f;
+      const float inverse = largest > 1e-30f ? 127.0f / largest : 0.0f;
+      for (int k = 0; k < stride; k += kPanel) {
+        L::store_bytes(bytes + k, L::nearest(L::multiply(L::load(floats + k), L::all(inverse))));
+      }
+      for (int k = 0; k < stride; k += kGroup) {
+        std::int32_t sum = 0;
+        for (int i = 0; i < kGroup; ++i) sum += bytes[k + i];
+        *sums++ = 8 * sum;
+      }
+    }
+  }
+
+  // The last lanes past the width read as `fill`.
+  static F load_row(const float* row, int at, int width, float fill) {
+    if (at + kPanel <= width) return L::load(row + at);
+    float last[kPanel];
+    for (int i = 0; i < kPanel; ++i) last[i] = at + i < width ? row[at + i] : fill;
+    return L::load(last);
+  }
+
+  static void normalise(const float* in, const float* weight, const float* bias, float epsilon, int width, int stride,
+                        float* out) {
+    F sum = L::all(0.0f);
+    for (int k = 0; k < width; k += kPanel) sum = L::add(sum, load_row(in, k, width, 0.0f));
+    const float mean = L::sum(sum) / static_cast<float>(width);
+    F squares = L::all(0.0f);
+    for (int k = 0; k < width; k += kPanel) {
+      const F apart = L::subtract(load_row(in, k, width, mean), L::all(mean));
+      squares = L::multiply_add(apart, apart, squares);
+    }
+    const float inverse = 1.0f / std::sqrt(L::sum(squares) / static_cast<float>(width) + epsilon);
+    for (int k = 0; k < stride; k += kPanel) {
+      if (k >= width) {
+        L::store(out + k, L::all(0.0f));
+        continue;
+      }
+      const F x = L::multiply(L::subtract(load_row(in, k, width, mean), L::all(mean)), L::all(inverse));
+      L::store(out + k, L::multiply_add(x, load_row(weight, k, width, 0.0f), load_row(bias, k, width, 0.0f)));
+    }
+  }
+
+  static F load_state(const float* from) { return L::load(from); }
+  static F load_state(const std::uint16_t* from) { return L::load_half(from); }
+
+  // COUNT queries, of which the last sees `seen` keys, each before it one less where causal.
+  template <class T, int COUNT>
+  static void attend_tile(const Attention& attention, int query, int seen) {
+    const int width = attention.head_width;
+    const int wide = padded(width, kPanel);
+    const int blocks = padded(seen, kPanel) / kPanel;
+    const std::int64_t room = static_cast<std::int64_t>(blocks) * kPanel;
+    float* scores = attention.scratch;
+    float* scaled = scores + COUNT * room;  // (width, COUNT)
+    float inverse[COUNT];
+    for (int d = 0; d < width; ++d) {
+      for (int i = 0; i < COUNT; ++i) {
+        scaled[d * COUNT + i] = attention.queries[(query + i) * attention.query_stride + d] * attention.scale;
+      }
+    }
+    for (int block = 0; block < blocks; ++block) {
+      const T* keys = static_cast<const T*>(attention.keys[block]);
+      F sums[COUNT];
+#pragma GCC unroll 8
+      for (int i = 0; i < COUNT; ++i) sums[i] = L::all(0.0f);
+      for (int d = 0; d < width; ++d) {
+        const F key = load_state(keys + d * kPanel);
+#pragma GCC unroll 8
+        for (int i = 0; i < COUNT; ++i) sums[i] = L::multiply_add(L::all(scaled[d * COUNT + i]), key, sums[i]);
+      }
+      for (int i = 0; i < COUNT; ++i) L::store(scores + i * room + block * kPanel, sums[i]);
+    }
+    for (int i = 0; i < COUNT; ++i) {
+      const int limit = attention.causal ? seen - (COUNT - 1 - i) : seen;
+      inverse[i] = weigh(scores + i * room, limit, static_cast<int>(room));
+    }
+    for (int d = 0; d < wide; d += kPanel) {
+      F sums[COUNT];
+#pragma GCC unroll 8
+      for (int i = 0; i < COUNT; ++i) sums[i] = L::all(0.0f);
+      for (int block = 0; block < blocks; ++block) {
+        const T* values = static_cast<const T*>(attention.values[block]) + d;
+        const int here = std::min(kPanel, seen - block * kPanel);
+        for (int token = 0; token < here; ++token) {
+          const F value = load_state(values + token * wide);
+#pragma GCC unroll 8
+          for (int i = 0; i < COUNT; ++i) {
+            sums[i] = L::multiply_add(L::all(scores[i * room + block * kPanel + token]), value, sums[i]);
+          }
+        }
+      }
+      for (int i = 0; i < COUNT; ++i) {
+        float whole[kPanel];
+        L::store(whole, L::multiply(sums[i], L::all(inverse[i])));
+        float* out = attention.out + (query + i) * attention.out_stride + d;
+        std::memcpy(out, whole, sizeof(float) * std::min(kPanel, width - d));
+      }
+    }
+  }
+
+  // Scores to weights that are not yet divided by their sum, of which it gives the inverse; zero past `limit`.
+  static float weigh(float* scores, int limit, int room) {
+    for (int at = limit; at < room; ++at) scores[at] = -INFINITY;
+    F most = L::all(-INFINITY);
+    for (int at = 0; at < limit; at += kPanel) most = L::greater(most, L::load(scores + at));
+    const float largest = L::largest(most);
+    F sum = L::all(0.0f);
+    for (int at = 0; at < limit; at += kPanel) {
+      const F weight = exponential(L::subtract(L::load(scores + at), L::all(largest)));
+      L::store(scores + at, weight);
+      for (int past = limit; past < std::min(at + kPanel, room); ++past) scores[past] = 0.0f;
+      sum = L::add(sum, L::load(scores + at));
+    }
+    for (int at = limit; at < room; ++at) scores[at] = 0.0f;
+    return 1.0f / L::sum(sum);
+  }
+
+  template <class T>
+  static void attend(const Attention& attention) {
+    int query = 0;
+    const auto seen = [&](int last) { return attention.first_seen + (attention.causal ? last : 0); };
+    for (; query + kQueryTile <= attention.queries_count; query += kQueryTile) {
+      attend_tile<T, kQueryTile>(attention, query, seen(query + kQueryTile - 1));
+    }
+    for (; query < attention.queries_count; ++query) attend_tile<T, 1>(attention, query, seen(query));
+  }
+
+  static const Kernels* table() {
+    static constexpr Kernels kernels = {L::name,   multiply, quantise, normalise, attend<std::uint16_t>, attend<float>};
+    return &kernels;
+  }
+};
+
+}  // namespace
+}  // namespace headway

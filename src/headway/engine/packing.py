@@ -1,0 +1,76 @@
+"""Handing a PyTorch model's weights to the extension."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.engine.extension import check_threads, threads_here
+from headway.errors import ConfigError, FormatError, ResourceError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+ACTIVATIONS = ("none", "gelu_tanh", "gelu", "relu", "silu")
+"""In the order of the extension's own."""
+
+BITS = (32, 16, 8, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How a model is to run in the engine.
+
+    bits: 32, 16 (bfloat16), 8 or 4 a weight. threads: at most so many compute. kernels: one of the extension's
+    `kernels_here()`; "" is the fastest.
+    """
+
+    bits: int
+    threads: int
+    kernels: str = ""
+
+    def __post_init__(self) -> None:
+        if self.bits not in BITS:
+            raise ConfigError(f"bits must be one of {', '.join(map(str, BITS))}, but got {self.bits}")
+        check_threads(self.threads)
+
+
+def asked_for(model: "nn.Module", bits: int | None, threads: int | None, kernels: str) -> Asked:
+    """What is asked for, None filled in: the bits that keep the stored numbers, and all threads of this process."""
+    stored = next(model.parameters()).dtype
+    return Asked(
+        bits=_stored_bits(stored) if bits is None else bits,
+        threads=threads_here() if threads is None else threads,
+        kernels=kernels,
+    )
+
+
+def pack(kind: Any, sizes: Mapping[str, object], model: "nn.Module", asked: Asked) -> Any:
+    """An object of the extension's class `kind`: the weights packed. The PyTorch model is read and not kept.
+
+    Raises FormatError for weights that are not finite, ResourceError where memory ends.
+    """
+    try:
+        return kind(sizes, _weights(model), asked.bits, asked.kernels)
+    except MemoryError:
+        raise ResourceError("there is not enough memory to pack the weights\nUse fewer bits.") from None
+    except ValueError as error:
+        raise FormatError(f"the compiled engine cannot take these weights: {error}\nUse engine=torch.") from None
+
+
+def _weights(model: "nn.Module") -> dict[str, NDArray[np.float32]]:
+    import torch
+
+    weights = {}
+    for name, parameter in model.named_parameters():
+        weights[name] = parameter.detach().to(device="cpu", dtype=torch.float32).contiguous().numpy()
+    return weights
+
+
+def _stored_bits(dtype: "torch.dtype") -> int:
+    import torch
+
+    return 16 if dtype == torch.bfloat16 else 32
