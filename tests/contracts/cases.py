@@ -1,12 +1,13 @@
 """Tiny models of every family, one of each kind, for the contract suites; every size another prime where it can be."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from headway.engine.compile import compiled
 from headway.models.gpt2 import GPT2, GPT2Config
 from headway.models.laplace import Laplace, LaplaceConfig
 from headway.models.rnn_search import RNNSearch, RNNSearchConfig
@@ -21,8 +22,9 @@ SOURCE_LENGTHS = (7, 3, 5, 1, 7)
 class Case:
     """A model with what the suites need to know of it, and sources for it to read where it reads any.
 
-    heads: those that can be silenced. maps: what a trace of a decoder's step finds. alone: without its heads, a
-    position knows nothing of those before it.
+    engine: the compiled model that is asked for states and steps in the model's place, where there is one; the full
+    pass is the PyTorch model's. heads: those that can be silenced. maps: what a trace of a decoder's step finds. alone:
+    without its heads, a position knows nothing of those before it.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Case:
     encoder_maps: dict[str, int]
     alone: bool
     has_capacity: bool
+    engine: Any = None
 
     @property
     def context(self) -> int:
@@ -57,10 +60,11 @@ class Case:
     def start(self, *, rows: int, capacity: int | None = None, of: Sequence[int] | None = None) -> Any:
         """A state of rows without tokens; of: the source that each row reads, by default row n source n."""
         if not self.reads_source:
-            return self.model.start(rows=rows, capacity=capacity)
+            return (self.engine or self.model).start(rows=rows, capacity=capacity)
         of = list(range(rows)) if of is None else list(of)
         read = sorted(set(of))
-        return self.model.start(*self.sources(read), rows=[read.index(number) for number in of], capacity=capacity)
+        rows_of = [read.index(number) for number in of]
+        return (self.engine or self.model).start(*self.sources(read), rows=rows_of, capacity=capacity)
 
     def sources(self, of: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Some of the sources, right-padded with the largest id, and their lengths."""
@@ -72,7 +76,7 @@ class Case:
         return ids, lengths
 
     def step(self, *given: Any, **asked: Any) -> Any:
-        return self.model.step(*given, **asked)
+        return (self.engine or self.model).step(*given, **asked)
 
 
 def _gpt2(**settings: object) -> GPT2:
@@ -129,11 +133,17 @@ DECODERS: dict[str, Callable[[], GPT2 | Laplace | Transformer | RNNSearch]] = {
     "rnnsearch-one-direction": lambda: _rnn_search(attention="fixed", bidirectional=False, shared=True),
 }
 FAMILY_OF = {name: name.partition("-")[0] for name in DECODERS}
+IN_ENGINE = {f"{name}-in-engine": name for name, family in FAMILY_OF.items() if family == "gpt2"}
+"""The same models in the compiled engine, at 32 bits."""
+
 READING = sorted(name for name, family in FAMILY_OF.items() if family not in ("gpt2", "laplace"))
 
 
 def build(name: str) -> Case:
     """The model of that name, the same weights every time, in evaluation mode."""
+    if name in IN_ENGINE:
+        case = build(IN_ENGINE[name])
+        return replace(case, engine=compiled(case.model, FAMILY_OF[IN_ENGINE[name]], bits=32, threads=2))
     torch.manual_seed(3)
     model = DECODERS[name]().eval()
     if isinstance(model, RNNSearch):

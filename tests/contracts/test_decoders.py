@@ -4,12 +4,13 @@ import random
 
 import pytest
 import torch
-from cases import DECODERS, FAMILY_OF, VOCABULARY, build
+from cases import DECODERS, FAMILY_OF, IN_ENGINE, VOCABULARY, build
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from headway.engine.extension import is_built
 from headway.errors import ContextError, UsageError
 from headway.models.registry import FAMILIES
 from headway.nn.trace import Trace
@@ -55,7 +56,7 @@ def test_a_prefill_at_once_equals_the_full_pass_at_every_position(decoder):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    name=st.sampled_from(sorted(DECODERS)),
+    name=st.sampled_from(sorted(DECODERS) + (sorted(IN_ENGINE) if is_built() else [])),
     lengths=st.lists(st.integers(1, 13), min_size=1, max_size=5),
     seed=st.integers(0, 2**32),
 )
@@ -188,9 +189,9 @@ def test_a_row_does_not_depend_on_its_batch_or_padding(decoder):
 # Contract 3
 
 
-def test_no_gradient_flows_from_a_later_input_to_an_earlier_output(decoder):
+def test_no_gradient_flows_from_a_later_input_to_an_earlier_output(torch_decoder):
     ids = random_ids(1, 11)
-    embedding, embedded = decoder.embedding, []
+    embedding, embedded = torch_decoder.embedding, []
 
     def remember(given: Tensor) -> Tensor:
         embedded.append(functional.embedding(given, embedding.weight).detach().requires_grad_())
@@ -198,7 +199,7 @@ def test_no_gradient_flows_from_a_later_input_to_an_earlier_output(decoder):
 
     embedding.forward = remember
     for position in range(11):
-        logits = decoder.full(ids)
+        logits = torch_decoder.full(ids)
         (gradient,) = torch.autograd.grad(logits[0, position].sum(), embedded[-1])
         seen = gradient.reshape(11, -1).abs().sum(-1)
         assert bool((seen[position + 1 :] == 0.0).all()) and bool((seen[: position + 1] > 0.0).all())
@@ -238,36 +239,36 @@ def test_a_state_may_end_empty_and_start_again(decoder):
 # Contract 6
 
 
-def test_trace_on_and_off_give_the_same_outputs_and_rows_sum_to_one(decoder):
+def test_trace_on_and_off_give_the_same_outputs_and_rows_sum_to_one(torch_decoder):
     rows = [[1, 2, 3, 4, 5], [6, 7], [8, 9, 10]]
     for chunks in ([rows], [[row[:1] for row in rows], [row[1:] for row in rows]]):
-        plain, traced = decoder.start(rows=3), decoder.start(rows=3)
+        plain, traced = torch_decoder.start(rows=3), torch_decoder.start(rows=3)
         for chunk in chunks:
             trace = Trace(residual=True)
-            expected, plain = feed(decoder, plain, chunk)
-            logits, traced = feed(decoder, traced, chunk, trace=trace)
+            expected, plain = feed(torch_decoder, plain, chunk)
+            logits, traced = feed(torch_decoder, traced, chunk, trace=trace)
             torch.testing.assert_close(logits, expected, **CLOSE)
             maps = {name: value for name, value in trace.found.items() if name.endswith("attention")}
-            assert {name: value.shape[1] for name, value in maps.items()} == decoder.maps
+            assert {name: value.shape[1] for name, value in maps.items()} == torch_decoder.maps
             for probabilities in maps.values():
                 assert probabilities.shape[0] == 3 and probabilities.shape[2] == max(map(len, chunk))
                 torch.testing.assert_close(probabilities.sum(-1), torch.ones(probabilities.shape[:3]))
                 assert not probabilities.requires_grad
 
 
-def test_a_silenced_head_changes_the_outputs_and_silencing_all_leaves_the_bias(decoder):
+def test_a_silenced_head_changes_the_outputs_and_silencing_all_leaves_the_bias(torch_decoder):
     ids = random_ids(1, 7)
     with pytest.raises(UsageError, match="ablate"):
-        feed(decoder, decoder.start(rows=1), ids, ablate=frozenset({(97, 0)}))
-    if not decoder.heads:
+        feed(torch_decoder, torch_decoder.start(rows=1), ids, ablate=frozenset({(97, 0)}))
+    if not torch_decoder.heads:
         return
-    expected, _ = feed(decoder, decoder.start(rows=1), ids)
-    silenced, _ = feed(decoder, decoder.start(rows=1), ids, ablate=frozenset({decoder.heads[0]}))
+    expected, _ = feed(torch_decoder, torch_decoder.start(rows=1), ids)
+    silenced, _ = feed(torch_decoder, torch_decoder.start(rows=1), ids, ablate=frozenset({torch_decoder.heads[0]}))
     assert float((silenced - expected).abs().max()) > 1e-3
-    every = frozenset(decoder.heads)
-    apart, _ = feed(decoder, decoder.start(rows=1), ids, ablate=every)
-    last, _ = decoder.step(ids[:, -1:], torch.tensor([1]), _at(decoder, 6), ablate=every)
-    assert torch.allclose(apart, last, **CLOSE) is decoder.alone
+    every = frozenset(torch_decoder.heads)
+    apart, _ = feed(torch_decoder, torch_decoder.start(rows=1), ids, ablate=every)
+    last, _ = torch_decoder.step(ids[:, -1:], torch.tensor([1]), _at(torch_decoder, 6), ablate=every)
+    assert torch.allclose(apart, last, **CLOSE) is torch_decoder.alone
 
 
 def _at(decoder, position):
@@ -276,19 +277,19 @@ def _at(decoder, position):
     return state
 
 
-def test_capacity_does_not_change_results_and_memory_grows_as_needed(decoder):
+def test_capacity_does_not_change_results_and_memory_grows_as_needed(torch_decoder):
     ids = random_ids(1, 19)
-    expected, _ = feed(decoder, decoder.start(rows=1, capacity=decoder.context), ids)
-    state = decoder.start(rows=1, capacity=3)
-    assert not decoder.has_capacity or state.capacity == 3
+    expected, _ = feed(torch_decoder, torch_decoder.start(rows=1, capacity=torch_decoder.context), ids)
+    state = torch_decoder.start(rows=1, capacity=3)
+    assert not torch_decoder.has_capacity or state.capacity == 3
     for position in range(19):
-        logits, state = feed(decoder, state, ids[:, position : position + 1])
+        logits, state = feed(torch_decoder, state, ids[:, position : position + 1])
     torch.testing.assert_close(logits, expected, **CLOSE)
-    assert not decoder.has_capacity or 19 <= state.capacity <= decoder.context
+    assert not torch_decoder.has_capacity or 19 <= state.capacity <= torch_decoder.context
 
 
-def test_the_hidden_vectors_are_what_the_output_matrix_reads(decoder):
+def test_the_hidden_vectors_are_what_the_output_matrix_reads(torch_decoder):
     ids = random_ids(3, 5)
-    logits = decoder.full(ids, hidden=True) @ decoder.model.output.weight.t()
-    bias = getattr(decoder.model, "output_bias", None)
-    torch.testing.assert_close(logits if bias is None else logits + bias, decoder.full(ids), **CLOSE)
+    logits = torch_decoder.full(ids, hidden=True) @ torch_decoder.model.output.weight.t()
+    bias = getattr(torch_decoder.model, "output_bias", None)
+    torch.testing.assert_close(logits if bias is None else logits + bias, torch_decoder.full(ids), **CLOSE)

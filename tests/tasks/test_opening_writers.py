@@ -70,10 +70,12 @@ def test_a_folder_without_a_tokenizer_is_refused_with_the_way_out(tmp_path: Path
 
 def test_what_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ResourceError, match="not built in this version"):
-        Writer(folder, engine="compiled")
-    with pytest.raises(ResourceError, match="bits=8"):
-        Writer(folder, bits=8)
+    with pytest.raises(ConfigError, match="bits must be one of 32, 16, 8, 4, but got 5"):
+        Writer(folder, bits=5, device="cpu")
+    with pytest.raises(ConfigError, match="bits=8 is of the compiled engine"):
+        Writer(folder, bits=8, engine="torch")
+    with pytest.raises(ConfigError, match="dtype is of PyTorch"):
+        Writer(folder, engine="compiled", dtype="float32")
     with pytest.raises(ConfigError, match="engine must be one of auto, torch, compiled, but got 'fast'"):
         Writer(folder, engine="fast")
     with pytest.raises(ConfigError, match="dtype"):

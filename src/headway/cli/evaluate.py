@@ -1,7 +1,7 @@
 """`headway evaluate`: how well a model predicts a text, translates pairs, or does what it reads for."""
 
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +22,8 @@ class OfText:
     """For models that write, and the texts' field for those that read."""
 
     stride: Annotated[int | None, Parameter(help="Tokens a window moves on; default: half the context.")] = None
+    engine: Annotated[Literal["torch", "compiled"] | None, Parameter(help="What runs a writer; default: torch.")] = None
+    bits: Annotated[int | None, Parameter(help="A writer in the compiled engine at 32, 16, 8 or 4 a weight.")] = None
     text_field: Annotated[str | None, Parameter(help="The field of .jsonl, .csv, .parquet with the text.")] = None
 
 
@@ -92,7 +94,7 @@ def evaluate(
     kind = "translates" if pairs.hypotheses is not None else _kind(system)
     if kind == "reads":
         _refuse("is of models that translate, and this one reads", pairs, scored)
-        _refuse("is of models that write, and this one reads", OfText(stride=text.stride))
+        _refuse("is of models that write, and this one reads", replace(text, text_field=None))
         progress = _show_read if sys.stderr.isatty() else None
         field = text.text_field
         evaluate_reading(
@@ -154,6 +156,8 @@ def _evaluate_text(model: str, file: str, text: OfText, *, device: str, dtype: s
         stride=text.stride,
         device=device,
         dtype=dtype,
+        engine=text.engine or "torch",
+        bits=text.bits,
         text_field=text.text_field,
         progress=_show_tokens if sys.stderr.isatty() else None,
     )

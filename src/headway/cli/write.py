@@ -52,7 +52,11 @@ class Place:
     """Where, how precisely and with what help the model runs."""
 
     device: Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N.")] = "auto"
-    dtype: Annotated[str | None, Parameter(help="float32, bfloat16 or float16; default: as stored.")] = None
+    engine: Annotated[str, Parameter(help="compiled, torch, or auto: compiled on a CPU if it knows the model.")] = (
+        "auto"
+    )
+    bits: Annotated[int | None, Parameter(help="32, 16, 8 or 4 a weight, compiled; default: as stored.")] = None
+    dtype: Annotated[str | None, Parameter(help="float32, bfloat16 or float16, in PyTorch; default: as stored.")] = None
     speculate: Annotated[
         str | None, Parameter(help="The same tokens in fewer steps: lookup (in the text itself), or a draft model.")
     ] = None
@@ -79,7 +83,7 @@ def write(
 
     from headway.tasks.writer import Writer
 
-    writer = Writer(name, device=place.device, dtype=place.dtype)
+    writer = Writer(name, device=place.device, engine=place.engine, dtype=place.dtype, bits=place.bits)
     scores = json or choosing.logprobs is not None
     if several.samples == 1 and several.beam is None and not scores:
         if several.echo:

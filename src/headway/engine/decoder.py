@@ -118,11 +118,17 @@ class CompiledDecoder:
             )
         return CompiledState(self._model.start(rows))
 
+    def __call__(self, ids: "Tensor", lengths: "Tensor | None" = None) -> "Tensor":
+        """The full pass: ids (B, T) -> logits (B, T, V); past a row's length they are zero."""
+        counts = [ids.shape[1]] * ids.shape[0] if lengths is None else lengths
+        logits, _ = self.step(ids, _ints(counts), self.start(rows=ids.shape[0]), every=True)
+        return logits
+
     # Six parameters: the decoding protocol's own.
     def step(
         self,
         ids: "Tensor",
-        counts: "Tensor",
+        counts: "Tensor | NDArray[np.int64]",
         state: CompiledState,
         *,
         every: bool = False,
@@ -165,7 +171,7 @@ class errors_of_ours:
             raise UsageError(str(error)) from None
 
 
-def _ints(values: "Sequence[int] | Tensor") -> NDArray[np.int64]:
+def _ints(values: "Sequence[int] | Tensor | NDArray[np.int64]") -> NDArray[np.int64]:
     return np.ascontiguousarray(np.asarray(values, dtype=np.int64).reshape(-1))
 
 

@@ -59,17 +59,20 @@ def evaluate_text(
     stride: int | None = None,
     device: str = "auto",
     dtype: str | None = None,
+    engine: str = "torch",
+    bits: int | None = None,
     text_field: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TextEvaluation:
     """Score a file or folder of text with a model folder or a bundled model.
 
     stride: how far each window moves on, by default half the context; dtype: None keeps the stored precision;
-    progress is called with the tokens scored so far. Raises DataError for text that cannot be read, FormatError for a
-    model that cannot, ConfigError for a stride outside the context.
+    engine, bits: as `Writer` takes them, but PyTorch unless said; progress is called with the tokens scored so far.
+    Raises DataError for text that cannot be read, FormatError for a model that cannot, ConfigError for a stride outside
+    the context.
     """
     documents = read_documents(path, text_field=text_field)
-    writer = Writer(model, device=device, dtype=dtype, engine="torch")
+    writer = Writer(model, device=device, dtype=dtype, engine="auto" if bits else engine, bits=bits)
     window = writer.model.context or WINDOW_WITHOUT_CONTEXT
     stride = max(1, window // 2) if stride is None else stride
     counts = _Counts()
@@ -88,7 +91,7 @@ def evaluate_text(
     seconds = time.perf_counter() - began
     if tokens == 0:
         raise DataError(f"there is no token to score in {path}; give a text of more than one token a document")
-    mean, weight = loss / tokens, next(iter(network.parameters()))
+    mean, (ran_on, precision) = loss / tokens, _place(network)
     return TextEvaluation(
         model=str(model),
         text=str(path),
@@ -100,8 +103,8 @@ def evaluate_text(
         bits_per_byte=loss / math.log(2) / counts.bytes,
         window=window,
         stride=stride,
-        device=str(weight.device),
-        dtype=str(weight.dtype).removeprefix("torch."),
+        device=ran_on,
+        dtype=precision,
         seconds=seconds,
         tokens_per_second=tokens / max(seconds, 1e-9),
     )
@@ -116,7 +119,7 @@ def score_windows(model: Any, batch: list[Window]) -> float:
     import torch
     from torch.nn import functional
 
-    device = next(iter(model.parameters())).device
+    device = next(model.parameters()).device if isinstance(model, torch.nn.Module) else torch.device("cpu")
     length = max(len(window.ids) for window in batch)
     ids = torch.zeros(len(batch), length, dtype=torch.int64)
     targets = torch.full((len(batch), length), -100)
@@ -137,6 +140,14 @@ def score_windows(model: Any, batch: list[Window]) -> float:
             "The weights are damaged or too large for this precision: try --dtype float32, or get the model again."
         )
     return total
+
+
+def _place(model: Any) -> tuple[str, str]:
+    """Device and precision, as the result names them."""
+    if hasattr(model, "bits"):
+        return "cpu", f"{model.bits} bits, compiled"
+    weight = next(iter(model.parameters()))
+    return str(weight.device), str(weight.dtype).removeprefix("torch.")
 
 
 class _Counts:

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from headway.decoding.choice import Choice
 from headway.decoding.draft import DraftModel
 from headway.decoding.feed import device_of
 from headway.decoding.scoring import score
 from headway.decoding.speculation import Lookup, NewDrafter
-from headway.errors import ConfigError, FormatError, ResourceError, UsageError
+from headway.errors import FormatError, UsageError
 from headway.models.protocol import AnyDecoder
 from headway.tasks.continuation import Piece
 from headway.tasks.drafting import require_same_ids
@@ -52,18 +52,20 @@ class Writer:
     ) -> None:
         """Open a model folder, or a bundled model by name; an existing path wins over a name.
 
-        device: "auto" is a CUDA device where there is one, else the CPU. engine: "auto" and "torch" both run PyTorch.
-        dtype: None keeps the stored precision, except that bfloat16 weights run as float32 on a processor without
-        bfloat16 arithmetic, which is logged. The default temperature is the folder's (generation_config.json), else
-        1. Raises FormatError where the folder has no tokenizer, UsageError for a model that reads a source,
-        ResourceError for a device, an engine or bits that are not there.
+        device: "auto" is a CUDA device where there is one, else the CPU. engine, bits: see `engines.Asked`; "auto" on
+        a CPU is the compiled engine where it knows the model. dtype: PyTorch's; None keeps the stored precision,
+        except that bfloat16 weights run as float32 on a processor without bfloat16 arithmetic. What runs is logged.
+        The default temperature is the folder's (generation_config.json), else 1. Raises FormatError where the folder
+        has no tokenizer, UsageError for a model that reads a source, ResourceError for a device or an engine that is
+        not there.
         """
         from headway.formats.bundled import locate
         from headway.formats.folder import load, read_generation
         from headway.models.registry import family_of
-        from headway.tasks.placement import choose_device, into_native_precision
+        from headway.tasks.engines import Asked, in_engine
+        from headway.tasks.placement import choose_device
 
-        _check_engine(engine, bits)
+        asked = Asked(engine=engine, bits=bits, dtype=dtype)
         folder = locate(model).resolve()  # once, so that a folder that hides a bundled model is said once
         loaded, tokenizer = load(folder, device=choose_device(device), dtype=dtype)
         if family_of(loaded).reads_source:
@@ -81,9 +83,7 @@ class Writer:
                 f"{model} holds weights but no tokenizer that headway reads, and a writer needs one\n"
                 "Put the model's tokenizer.json (or vocab.json and merges.txt) into the folder."
             )
-        if dtype is None:
-            into_native_precision(loaded)
-        self._join(cast(AnyDecoder, loaded), tokenizer, _temperature(read_generation(folder), model))
+        self._join(in_engine(loaded, asked), tokenizer, _temperature(read_generation(folder), model))
 
     @classmethod
     def of(cls, model: AnyDecoder, tokenizer: Tokenizer, *, temperature: float = 1.0) -> "Writer":
@@ -288,17 +288,6 @@ class Writer:
         except FormatError as error:
             raise FormatError(f'speculate takes "lookup" or a draft model, and {error}') from error
         return Writer(folder, device=device_of(self.model))
-
-
-def _check_engine(engine: str, bits: int | None) -> None:
-    if engine not in ("auto", "torch", "compiled"):
-        raise ConfigError(f"engine must be one of auto, torch, compiled, but got {engine!r}")
-    if engine == "compiled":
-        raise ResourceError("the compiled engine is not built in this version of headway\nUse engine=auto or torch.")
-    if bits is not None:
-        raise ResourceError(
-            f"bits={bits} needs the compiled engine, which is not built in this version of headway\nLeave bits out."
-        )
 
 
 def _temperature(generation: Mapping[str, object], folder: str | Path) -> float:

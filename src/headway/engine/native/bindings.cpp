@@ -8,6 +8,7 @@
 #include <atomic>
 #include <stdexcept>
 
+#include "bindings.h"
 #include "gpt2.h"
 
 namespace nb = nanobind;
@@ -15,24 +16,6 @@ using namespace nb::literals;
 
 namespace headway {
 namespace {
-
-using Ints = nb::ndarray<const std::int64_t, nb::c_contig, nb::device::cpu>;
-using FloatArray = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
-using OutArray = nb::ndarray<float, nb::c_contig, nb::device::cpu>;
-
-std::span<const std::int64_t> span_of(const Ints& ints) { return {ints.data(), ints.size()}; }
-
-Tensors tensors_of(const nb::dict& given) {
-  Tensors tensors;
-  for (const auto& [name, value] : given) {
-    const auto array = nb::cast<FloatArray>(value);
-    if (array.ndim() != 1 && array.ndim() != 2) throw std::invalid_argument("weights must be vectors or matrices");
-    const auto columns = static_cast<std::int64_t>(array.shape(array.ndim() - 1));
-    tensors[nb::cast<std::string>(name)] = {array.data(), array.ndim() == 2 ? static_cast<std::int64_t>(array.shape(0)) : 1,
-                                            columns};
-  }
-  return tensors;
-}
 
 // A state that one thread at a time may use.
 struct Held {
@@ -69,7 +52,7 @@ GPT2* make_gpt2(const nb::dict& sizes, const nb::dict& weights, int bits, const 
   made.scale_by_head_width = nb::cast<bool>(sizes["scale_by_head_width"]);
   made.scale_by_layer = nb::cast<bool>(sizes["scale_by_layer"]);
   const Tensors tensors = tensors_of(weights);
-  const nb::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return new GPT2(made, tensors, static_cast<Width>(bits), kernels);
 }
 
@@ -81,7 +64,7 @@ void step(const GPT2& model, const Ints& ids, const Ints& counts, Held& held, bo
   if (ids.size() != static_cast<std::size_t>(rows) * columns || logits.size() < wanted) {
     throw std::invalid_argument("ids and logits must fit the counts");
   }
-  const nb::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   model.step(span_of(ids), columns, span_of(counts), held.state, every, threads, logits.data());
 }
 
@@ -94,8 +77,10 @@ nb::tuple lengths(const Held& held) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+  nb::set_leak_warnings(false);  // a thread that waits for the end of the process holds what it used
   m.doc() = "The compiled engine's own module; headway.engine is its face.";
   nb::exception<std::length_error>(m, "PastContext", PyExc_ValueError);
+  nb::module_::import_("atexit").attr("register")(nb::cpp_function(&Unlocked::interpreter_ends));
   m.def("kernels_here", &kernels_here, "Names of the kernels that this processor runs, the fastest first.");
   nb::class_<Held>(m, "State")
       .def("select", [](Held& held, const Ints& indices) { const Use use(held); held.state.select(span_of(indices)); })
@@ -120,6 +105,7 @@ NB_MODULE(_native, m) {
       .def_prop_ro("logits_stride", &GPT2::logits_stride)
       .def_prop_ro("kernels", &GPT2::kernels)
       .def_prop_ro("bytes", &GPT2::bytes);
+  bind_bert(m);
 }
 
 }  // namespace headway
