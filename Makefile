@@ -11,13 +11,14 @@ WANTED := $(shell (pwd; cat pyproject.toml constraints.txt CMakeLists.txt src/he
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench sanitize clean
 
 help:
 	@echo "make demo    set up, then write from the bundled model (needs no network once set up)"
 	@echo "make test    run the tests (all but the marks soak, night and gpu)"
 	@echo "make check   formatting, lint, types and the import rules"
 	@echo "make bench   run every benchmark, one after another"
+	@echo "make sanitize  run the engine's tests over a build that checks memory and arithmetic"
 	@echo "make setup   make $(VENV) and install headway into it"
 	@echo "make clean   remove $(VENV) and everything that was built"
 
@@ -49,6 +50,15 @@ check: setup
 
 bench: setup
 	@for file in benchmarks/*.py; do test -e "$$file" || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+# Leaks are not looked for: the interpreter itself keeps what it has to its end.
+sanitize: setup
+	@$(BIN)/python -m pip install --quiet -c constraints.txt nanobind cmake ninja
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -G Ninja -DHEADWAY_SANITIZE=ON -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake --build build/sanitize
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 OMP_NUM_THREADS=1 HEADWAY_NATIVE="$$(echo build/sanitize/_native*.so)" \
+	  $(BIN)/python -m pytest -q tests/engine -m "not night" -p no:cacheprovider
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

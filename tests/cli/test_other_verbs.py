@@ -48,6 +48,22 @@ def test_export_over_a_model_needs_overwrite(command: Callable, tiny: Path, tmp_
     assert command(*words, "--overwrite").code == 0
 
 
+def test_export_to_gguf_writes_a_file_that_import_opens(command: Callable, tmp_path: Path) -> None:
+    exported = command("export", "writer", "--to", "gguf", "--type", "q8_0", "-o", tmp_path / "writer.gguf")
+    assert exported.code == 0 and exported.out == f"{tmp_path / 'writer.gguf'}\n", exported.err
+    assert command("import", tmp_path / "writer.gguf", "-o", tmp_path / "back").code == 0
+    before, after = headway.load("writer")[1], headway.load(tmp_path / "back")[1]
+    assert before is not None and after is not None
+    assert after.encode("Once upon a time") == before.encode("Once upon a time")
+
+
+def test_export_to_gguf_says_what_it_cannot_hold(command: Callable, tiny: Path, tmp_path: Path) -> None:
+    refused = command("export", tiny, "--to", "gguf", "-o", tmp_path / "tiny.gguf")
+    assert refused.code == 3 and "it has no merges to list" in refused.err and not list(tmp_path.iterdir())
+    refused = command("export", tiny, "--to", "nanogpt", "--type", "q8_0", "-o", tmp_path / "out")
+    assert refused.code == 2 and "--type is for --to gguf" in refused.err
+
+
 def test_models_reads_each_bundled_folder(tiny: Path) -> None:
     (found,) = bundled_models(tiny.parent)
     model = headway.load(tiny)[0]

@@ -139,6 +139,28 @@ def test_the_package_reads_what_llama_cpp_expects(
     assert shapes["blk.1.attn_qkv.weight"] == [64, 192] and shapes["blk.0.ffn_down.weight"] == [96, 64]
 
 
+def test_matrices_lie_as_out_by_in(tmp_path: Path, make_model: Make) -> None:
+    model = make_model(config=blocky(tied=False))
+    gguf.write(contents(model), tmp_path / "out.gguf")
+    found = {tensor.name: tensor.data for tensor in package.GGUFReader(tmp_path / "out.gguf").tensors}
+    block = model.blocks[1]
+    expected = {
+        "token_embd.weight": model.token_embedding.weight,
+        "position_embd.weight": model.position_embedding.weight,
+        "blk.1.attn_norm.weight": block.attention_norm.weight,
+        "blk.1.attn_qkv.weight": block.attention.qkv.weight,
+        "blk.1.attn_qkv.bias": block.attention.qkv.bias,
+        "blk.1.attn_output.weight": block.attention.output.weight,
+        "blk.1.ffn_norm.bias": block.feed_forward_norm.bias,
+        "blk.1.ffn_up.weight": block.feed_forward.expand.weight,
+        "blk.1.ffn_down.weight": block.feed_forward.contract.weight,
+        "output_norm.weight": model.final_norm.weight,
+        "output.weight": model.output.weight,
+    }
+    for name, value in expected.items():
+        assert torch.equal(torch.from_numpy(found[name].copy()), value.detach()), name
+
+
 @pytest.mark.parametrize("tensor_type", WRITTEN)
 def test_rounding_stays_within_half_a_step_of_each_block(tmp_path: Path, make_model: Make, tensor_type: str) -> None:
     model = make_model(config=blocky(tied=False))

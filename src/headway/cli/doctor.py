@@ -38,6 +38,7 @@ def _rows(machine: Machine, bundled: list[str]) -> list[tuple[str, str]]:
         ("cores", f"{machine.cores}, torch uses {machine.threads} threads"),
         ("features", features or "unknown"),
         ("bf16", _bf16(machine)),
+        ("engine", _engine(machine)),
         ("memory", memory),
         ("disk", f"{bytes_text(machine.disk_free)} free here"),
         ("cuda", machine.cuda or "none: models run on the processor"),
@@ -51,6 +52,14 @@ def _bf16(machine: Machine) -> str:
         return "yes, on the device"
     fast = [name for name in ("avx512_bf16", "amx_bf16", "bf16") if machine.features.get(name)]
     return f"yes ({', '.join(fast)})" if fast else "no arithmetic for it on this processor"
+
+
+def _engine(machine: Machine) -> str:
+    from headway.engine.extension import HOW_TO_BUILD
+
+    if machine.kernels:
+        return f"compiled; kernels here: {', '.join(machine.kernels)}"
+    return f"not built: models run on PyTorch. {HOW_TO_BUILD}"
 
 
 def _fit_row(fit: Fit) -> tuple[str, str, str]:

@@ -35,7 +35,10 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Everything `headway doctor` reports; memory and disk in bytes, None where the system does not say."""
+    """Everything `headway doctor` reports; memory and disk in bytes, None where the system does not say.
+
+    kernels: those of the compiled engine that this processor runs, the fastest first; none where it was not built.
+    """
 
     python: str
     system: str
@@ -44,6 +47,7 @@ class Machine:
     cores: int
     threads: int
     features: dict[str, bool]
+    kernels: tuple[str, ...]
     memory: int | None
     memory_free: int | None
     disk_free: int
@@ -56,6 +60,7 @@ def inspect_machine() -> Machine:
     """Look at the machine this runs on. Loads torch, changes nothing."""
     import torch
 
+    from headway.engine.extension import is_built, native
     from headway.models.gpt2 import SIZES
 
     flags = _processor_flags()
@@ -73,6 +78,7 @@ def inspect_machine() -> Machine:
         cores=_cores(),
         threads=torch.get_num_threads(),
         features={name: name in flags for name in FEATURES} if flags else {},
+        kernels=tuple(native().kernels_here()) if is_built() else (),
         memory=total,
         memory_free=free,
         disk_free=shutil.disk_usage(Path.cwd()).free,

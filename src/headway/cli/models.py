@@ -52,14 +52,14 @@ def _describe(folder: Path) -> BundledModel:
     return BundledModel(
         name=folder.name,
         family=config.get("model_type", "unknown").removeprefix("headway-"),
-        parameters=_parameters(folder),
+        parameters=stored_parameters(folder),
         size=sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()),
         card=_first_prose(folder / "README.md"),
         path=str(folder),
     )
 
 
-def _parameters(folder: Path) -> int:
+def stored_parameters(folder: Path) -> int:
     """The parameters stored, from the headers of the weight files alone."""
     from safetensors import safe_open
 

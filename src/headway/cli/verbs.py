@@ -114,6 +114,12 @@ VERBS = (
         summary="List the bundled models.",
     ),
     Verb(
+        name="bench",
+        function="headway.cli.bench:bench",
+        group="Look around",
+        summary="Speed, memory and quality of a model at each width of the compiled engine.",
+    ),
+    Verb(
         name="doctor",
         function="headway.cli.doctor:doctor",
         group="Look around",

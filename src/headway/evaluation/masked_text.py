@@ -186,7 +186,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 @torch.no_grad()
 def _score(opened: Opened, rows: list[Row]) -> tuple[float, int, int]:
     """Nats, right guesses and hidden tokens of a batch."""
-    device = next(opened.model.parameters()).device
+    device = opened.device
     lengths = torch.tensor([len(seen) for seen, _ in rows])
     ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
     targets = torch.full_like(ids, IGNORED)

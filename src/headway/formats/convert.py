@@ -114,10 +114,10 @@ def export_model(
     """Write a model folder (or a bundled model, by name) in another format, and precision where `dtype` is given.
 
     tensor_type: the type of a GGUF file's matrices, f32 unless given. With either, the difference reported is that of
-    the precision too. Raises UsageError for an unknown kind,
-    ConfigError for an unknown dtype or one that the format does not have, FormatError where the source is damaged, the
-    format cannot say what the model computes or the target's logits differ, StorageError where the target is taken or
-    cannot be written.
+    the rounding too. Raises UsageError for an unknown kind, ConfigError for an unknown dtype or type, or one that the
+    format does not have, FormatError where the source is damaged, the format cannot say what the model computes or the
+    target's logits differ, DependencyError where a package is missing, StorageError where the target is taken or cannot
+    be written.
     """
     if kind not in KINDS:
         raise UsageError(unknown_setting(f"export kind {kind}", [f"export kind {known}" for known in KINDS]))

@@ -30,9 +30,9 @@ class RunState:
     """Everything a run is, beside weights and optimiser: the data order and the dropout follow from the step alone.
 
     seconds: of work, over all resumes; prepared: those of them before the first step. evaluations: done so far. best:
-    the lowest validation loss, at best_step, where best_scores were measured; stale: evaluations since then. losses,
-    norms: those of the latest steps, which the guard against spikes compares with. finished: the budget is spent or the
-    run stopped early.
+    the validation loss of the weights kept, at best_step, where best_scores were measured; stale: evaluations since
+    then. losses, norms: those of the latest steps, which the guard against spikes compares with. finished: the budget
+    is spent or the run stopped early.
     """
 
     step: int = 0

@@ -69,6 +69,8 @@ class MaskedPart:
 class MaskedLanguageModelling:
     """The objective of the readers."""
 
+    kept_by = None
+
     def __init__(
         self,
         batches: TokenBatches,

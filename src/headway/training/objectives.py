@@ -51,6 +51,11 @@ class Objective(Protocol):
         ...
 
     @property
+    def kept_by(self) -> str | None:
+        """The score, higher is better, by which the best weights are chosen; None: the validation loss."""
+        ...
+
+    @property
     def steps_per_epoch(self) -> float:
         """Steps one pass over the training text takes."""
         ...
@@ -78,6 +83,8 @@ class Objective(Protocol):
 
 class CausalLanguageModelling:
     """Predict each token from those before it (Radford et al. 2018, equation 1)."""
+
+    kept_by = None
 
     def __init__(
         self,

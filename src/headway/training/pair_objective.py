@@ -37,6 +37,8 @@ class PairPart:
 class SequenceToSequence:
     """The objective of the encoder-decoders."""
 
+    kept_by = None
+
     def __init__(
         self,
         batches: PairBatches,

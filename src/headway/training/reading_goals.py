@@ -25,6 +25,11 @@ class Tag:
     scheme: str
     weights: Tensor | None = None
 
+    @property
+    def kept_by(self) -> str:
+        """F1 of whole spans, or the accuracy of words where tags make none."""
+        return "accuracy" if self.scheme == "none" else "span_f1"
+
     def loss(self, model: nn.Module, part: ReadingPart) -> Tensor:
         """Cross-entropy summed over words, by the mean of a row's: the part's count is its rows."""
         logits = answers_of(model, part)  # (B, T, L)
@@ -60,6 +65,11 @@ class Tag:
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """Where an answer begins and where it ends; the first position says that this window has none."""
+
+    @property
+    def kept_by(self) -> str:
+        """The F1 of words."""
+        return "token_f1"
 
     def loss(self, model: nn.Module, part: ReadingPart) -> Tensor:
         """The mean of both cross-entropies, summed over rows (Devlin et al. 2018, section 4.2)."""
@@ -98,6 +108,11 @@ class Embed:
 
     scale: float
     pooling: Literal["mean", "cls"]
+
+    @property
+    def kept_by(self) -> str:
+        """How often a text's nearest is its partner."""
+        return "retrieval_accuracy"
 
     def loss(self, model: nn.Module, part: ReadingPart) -> Tensor:
         """The mean of both directions' cross-entropies, summed over pairs; equal texts are not told apart."""

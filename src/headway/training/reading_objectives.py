@@ -20,6 +20,11 @@ from headway.training.reading_store import Rows
 class Goal(Protocol):
     """A task, as the objective sees it."""
 
+    @property
+    def kept_by(self) -> str:
+        """The score by which the best weights are chosen."""
+        ...
+
     def loss(self, model: nn.Module, part: ReadingPart) -> Tensor:
         """The loss summed over the part's targets."""
         ...
@@ -42,6 +47,11 @@ class ReadingObjective:
     def tokens_per_step(self) -> int:
         """Tokens one step reads, on average."""
         return max(1, round(self._batches.rows.tokens / self._batches.steps_per_epoch))
+
+    @property
+    def kept_by(self) -> str:
+        """The task's own score: the loss rises with overconfidence, which calibration takes back."""
+        return self._goal.kept_by
 
     @property
     def steps_per_epoch(self) -> float:
@@ -93,6 +103,11 @@ class Classify:
     n_labels: int
     multi_label: bool = False
     weights: Tensor | None = None
+
+    @property
+    def kept_by(self) -> str:
+        """Macro-F1: where one label is rare, accuracy says little of it."""
+        return "macro_f1"
 
     def loss(self, model: nn.Module, part: ReadingPart) -> Tensor:
         """Cross-entropy; with multi_label the mean over the labels of that of each decision."""

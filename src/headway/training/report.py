@@ -30,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The validation data measured after `step`; `best`: lower than ever before, so these weights were kept.
+    """The validation data measured after `step`; `best`: better than ever before, so these weights were kept.
 
     scores: what else was measured, by name.
     """

@@ -190,11 +190,11 @@ class Trainer:
                 f"the validation loss is {loss} after step {state.step}: lower --set train.learning_rate "
                 f"and train into another folder"
             )
-        best = state.best is None or loss < state.best
-        if best:
-            self._outlets.keep_best(self._model)
         bits = self._objective.bits_per_byte(loss, training=False)
         scores = self._scores(self._model)
+        best = is_best(self._objective.kept_by, loss, scores, state)
+        if best:
+            self._outlets.keep_best(self._model)
         share = min(self._budget.progress(state.step, state.seconds), 1.0)
         state = replace(state, evaluations=int(share * self._evaluations), stale=state.stale + 1)
         if best:
@@ -240,8 +240,8 @@ class Trainer:
         mean = averaged(self._outlets.training, self._model) if self._settings.average else None
         if mean is None:
             return state
-        loss = self._validation_loss(mean)
-        better = state.best is None or loss < state.best
+        loss, scores = self._validation_loss(mean), dict(self._scores(mean))
+        better = is_best(self._objective.kept_by, loss, scores, state)
         self._outlets.reporter.note(
             f"the mean of the last {self._settings.average} evaluations' weights has validation loss {loss:.3f}: "
             f"{'kept' if better else 'no better, so the best single one is kept'}"
@@ -250,7 +250,6 @@ class Trainer:
             return state
         self._outlets.keep_best(mean)
         bits = self._objective.bits_per_byte(loss, training=False)
-        scores = dict(self._scores(mean))
         return replace(state, best=loss, best_bits_per_byte=bits, best_scores=scores, best_step=state.step)
 
     def _save_if_due(self, state: RunState, request: StopRequest) -> None:
@@ -273,3 +272,12 @@ class Trainer:
     def _precision(self) -> AbstractContextManager[None]:
         enabled = self._settings.precision == "bfloat16"
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def is_best(kept_by: str | None, loss: float, scores: Mapping[str, float], state: RunState) -> bool:
+    """Whether these weights are better than those kept: by that score, or the loss where it is equal or there is none."""
+    if state.best is None:
+        return True
+    if kept_by is None:
+        return loss < state.best
+    return (scores[kept_by], -loss) > (state.best_scores[kept_by], -state.best)

@@ -17,6 +17,13 @@ struct Compiled {
   using W = typename L::W;
   using A = typename L::A;
 
+  // Few rows: the weights come from memory, and are asked for so many bytes ahead.
+  static constexpr int kStreaming = 2;
+#ifndef KAHEAD
+#define KAHEAD 2048
+#endif
+  static constexpr int kAhead = KAHEAD;
+
   // e ** x, within about 2 ulp; 0 far below, and never above e ** 88.
   static F exponential(F x) {
     x = L::smaller(L::greater(x, L::all(-87.0f)), L::all(88.0f));
@@ -55,6 +62,10 @@ struct Compiled {
         return L::greater(x, L::all(0.0f));
       case Activation::silu:
         return L::multiply(x, sigmoid(x));
+      case Activation::tanh: {  // 2 sigmoid(2 x) - 1
+        const F half = L::subtract(sigmoid(L::add(x, x)), L::all(0.5f));
+        return L::add(half, half);
+      }
       case Activation::gelu_tanh: {  // x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x ** 3)
         const F cube = L::multiply(L::multiply(x, x), x);
         const F twice = L::multiply(L::multiply_add(cube, L::all(0.044715f), x), L::all(1.5957691216f));
@@ -74,6 +85,7 @@ struct Compiled {
     sum = L::add(sum, L::load(product.matrix->bias.data() + panel * kPanel));
     if (product.then == Then::activate) sum = activated(sum, product.activation);
     if (product.then == Then::add) sum = L::add(L::load(out), sum);
+    if (product.then == Then::gate) sum = L::multiply(L::load(out), sum);
     L::store(out, sum);
   }
 
@@ -151,7 +163,10 @@ struct Compiled {
     for (int k = 0; k < matrix.inputs; k += 4) {
       W w[PANELS];
 #pragma GCC unroll 16
-      for (int p = 0; p < PANELS; ++p) w[p] = L::load_signed(weights[p] + k * kPanel);
+      for (int p = 0; p < PANELS; ++p) {
+        w[p] = L::load_signed(weights[p] + k * kPanel);
+        if constexpr (ROWS <= kStreaming) __builtin_prefetch(weights[p] + k * kPanel + kAhead);
+      }
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         const A a = L::four(inputs + r * stride + k);
@@ -193,6 +208,7 @@ struct Compiled {
           W low;
           W high;
           L::load_nibbles(weights + step * 64, low, high);
+          if constexpr (ROWS <= kStreaming) __builtin_prefetch(weights + step * 64 + kAhead);
 #pragma GCC unroll 16
           for (int r = 0; r < ROWS; ++r) {
             const std::int8_t* here = inputs + r * stride + group * kGroup + step * 4;
@@ -242,7 +258,7 @@ struct Compiled {
     const int count = product.rows.count;
     int panel = first;
     if (count == 1) {  // one row: several panels at once hide the latency of a chain of sums
-      constexpr int together = WIDTH == Width::s4 ? 1 : WIDTH == Width::s8 ? 2 : 4;
+      constexpr int together = WIDTH == Width::s4 || WIDTH == Width::s8 ? 1 : 4;
       for (; panel + together <= last; panel += together) tile<WIDTH, 1, together>(product, 0, panel);
     }
     for (; panel < last; ++panel) {
@@ -341,6 +357,12 @@ struct Compiled {
         for (int i = 0; i < COUNT; ++i) sums[i] = L::multiply_add(L::all(scaled[d * COUNT + i]), key, sums[i]);
       }
       for (int i = 0; i < COUNT; ++i) L::store(scores + i * room + block * kPanel, sums[i]);
+    }
+    if (attention.bias != nullptr) {
+      for (int i = 0; i < COUNT; ++i) {
+        const int position = attention.position + query + i;
+        for (int at = 0; at < seen; ++at) scores[i * room + at] += attention.bias[std::clamp(at - position, -kFarthest, kFarthest)];
+      }
     }
     for (int i = 0; i < COUNT; ++i) {
       const int limit = attention.causal ? seen - (COUNT - 1 - i) : seen;

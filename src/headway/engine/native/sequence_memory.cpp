@@ -20,7 +20,8 @@ void fill(Computing& computing, std::span<SequenceMemory* const> memories, std::
   });
 }
 
-void attend_to(Computing& computing, std::span<const Reading> readings, const Floats& queries, float scale, Floats& out) {
+void attend_to(Computing& computing, std::span<const Reading> readings, const Floats& queries, float scale, Floats& out,
+               const float* bias) {
   if (readings.empty()) return;
   const PageShape shape = readings[0].memory->shape();
   in_parallel(computing.threads, static_cast<int>(readings.size()) * shape.heads, [&](int task) {
@@ -34,8 +35,9 @@ void attend_to(Computing& computing, std::span<const Reading> readings, const Fl
     attention.query_stride = queries.stride();
     attention.out = out.row(reading.at) + head * shape.head_width;
     attention.out_stride = out.stride();
-    attention.first_seen = reading.memory->length();
-    attention.causal = false;
+    attention.first_seen = reading.causal ? 1 : reading.memory->length();
+    attention.causal = reading.causal;
+    attention.bias = bias_of(bias, head);
     attention.queries_count = reading.count;
     attention.scale = scale;
     room.run(computing.kernels, shape, attention);
