@@ -35,11 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_folder_writes_as_the_model_in_memory_does_and_again_after_a_reload(folder: Path) -> None:
-    in_memory = Writer.of(tiny_model(), tokenizer())
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_a_folder_writes_as_the_model_in_memory_does_and_again_after_a_reload(folder: Path, engine: str) -> None:
+    expected = Writer.of(tiny_model(), tokenizer()).write("Once upon", max_new_tokens=11, temperature=0.8, seed=3)
     for _ in range(2):
-        written = Writer(folder, device="cpu").write("Once upon", max_new_tokens=11, temperature=0.8, seed=3)
-        assert written == in_memory.write("Once upon", max_new_tokens=11, temperature=0.8, seed=3)
+        writer = Writer(folder, device="cpu", engine=engine)
+        written = writer.write("Once upon", max_new_tokens=11, temperature=0.8, seed=3)
+        assert written.ids == expected.ids and written.text == expected.text
+        assert written.logprobs == pytest.approx(expected.logprobs, abs=0 if engine == "torch" else 1e-5)
     assert Writer(str(folder)).write("Once", max_new_tokens=3, seed=1).prompt_tokens == 1
 
 
@@ -113,7 +116,7 @@ def test_bfloat16_weights_run_as_float32_only_where_the_processor_has_no_bfloat1
 ) -> None:
     monkeypatch.setattr(hardware, "has_bfloat16", lambda device: native)
     with caplog.at_level(logging.INFO, "headway"):
-        writer = Writer(bfloat16_folder, device="cpu", dtype=asked)
+        writer = Writer(bfloat16_folder, device="cpu", engine="torch", dtype=asked)
     assert next(writer.model.parameters()).dtype == expected  # type: ignore[attr-defined]
     assert ("run as float32" in caplog.text) == (expected == torch.float32)
     assert writer.write("Once", max_new_tokens=5, seed=1).prompt_tokens == 1

@@ -18,7 +18,7 @@ PROMPTS = (
     "The people of the United States",
 )
 SENTENCE = "The man who lives in the big house is my brother."
-MASKED = "The [MASK] of the United States spoke to the people."
+MASKED = "The [MASK] of the Union"
 SENTENCE_TO_JUDGE = "A warm and funny film, with a cast that never puts a foot wrong."
 TOKENS = 60
 SEED = 1
@@ -57,9 +57,10 @@ def demo(*, json: Annotated[bool, Parameter(help="Print one JSON object.")] = Fa
         }
         print_json({"model": DEFAULT_MODEL, "seed": SEED, "results": texts, "translation": translated, **read})
         return
+    size = count_text(stored_parameters(locate(DEFAULT_MODEL)))
     note(
-        f"{DEFAULT_MODEL} is a GPT-2 of {count_text(stored_parameters(locate(DEFAULT_MODEL)))} parameters that comes with headway. It runs "
-        "on this machine alone and writes one token after another; each is drawn from what it finds likely.\n"
+        f"{DEFAULT_MODEL} is a GPT-2 of {size} parameters that comes with headway. It runs on this machine alone and "
+        "writes one token after another; each is drawn from what it finds likely.\n"
     )
     for prompt in PROMPTS:
         print(prompt, end="", flush=True)

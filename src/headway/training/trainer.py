@@ -275,7 +275,7 @@ class Trainer:
 
 
 def is_best(kept_by: str | None, loss: float, scores: Mapping[str, float], state: RunState) -> bool:
-    """Whether these weights are better than those kept: by that score, or the loss where it is equal or there is none."""
+    """Whether weights are better than those kept: by that score, or the loss where it is equal or there is none."""
     if state.best is None:
         return True
     if kept_by is None:
