@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 # The stamp holds what the environment was made from: unchanged, setup does nothing and needs no network.
 # It is written last: an environment that was only half made has none and is made anew; one that was made from
 # other versions is brought up to date in place.
@@ -11,16 +12,17 @@ WANTED := $(shell (pwd; cat pyproject.toml constraints.txt CMakeLists.txt src/he
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench sanitize clean
+.PHONY: help setup demo test check bench bench-engine sanitize clean
 
 help:
 	@echo "make demo    set up, then write from the bundled model (needs no network once set up)"
 	@echo "make test    run the tests (all but the marks soak, night and gpu)"
 	@echo "make check   formatting, lint, types and the import rules"
 	@echo "make bench   run every benchmark, one after another"
+	@echo "make bench-engine  run the CPU engine beside other libraries, which are installed into $(PEERS)"
 	@echo "make sanitize  run the engine's tests over a build that checks memory and arithmetic"
 	@echo "make setup   make $(VENV) and install headway into it"
-	@echo "make clean   remove $(VENV) and everything that was built"
+	@echo "make clean   remove $(VENV), $(PEERS) and everything that was built"
 
 setup:
 	@test "$$(cat $(VENV)/.stamp 2>/dev/null)" = "$(WANTED)" || $(MAKE) --no-print-directory $(VENV)/install
@@ -51,6 +53,17 @@ check: setup
 bench: setup
 	@for file in benchmarks/*.py; do test -e "$$file" || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
+bench-engine: setup $(PEERS)/.stamp
+	$(BIN)/python benchmarks/engine.py --peers-python $(PEERS)/bin/python --work build/bench-engine
+
+# The peers see torch, transformers and numpy of $(VENV) and bring the rest; $(VENV) itself is never changed.
+$(PEERS)/.stamp: benchmarks/engine-peers.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/of-headway.pth"
+	CMAKE_ARGS="-DGGML_NATIVE=ON" $(PEERS)/bin/python -m pip install --quiet -r benchmarks/engine-peers.txt
+	@touch $(PEERS)/.stamp
+
 # Leaks are not looked for: the interpreter itself keeps what it has to its end.
 sanitize: setup
 	@$(BIN)/python -m pip install --quiet -c constraints.txt nanobind cmake ninja
@@ -61,5 +74,5 @@ sanitize: setup
 	  $(BIN)/python -m pytest -q tests/engine -m "not night" -p no:cacheprovider
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -170,7 +170,7 @@ def one_sentence(task: str, maps: numpy.ndarray) -> numpy.ndarray:
 def run(given: argparse.Namespace, task: str, family: str, folder: Path) -> Outcome:
     """Train a family on a task and measure it."""
     result = train(recipe_of(given, task, family, folder))
-    translator = Translator(folder / f"{family}-model")
+    translator = Translator(folder / f"{family}-model", engine="torch")
     found = alignment(task, translator, given.sentences, given.seed)
     return Outcome(
         task=task,

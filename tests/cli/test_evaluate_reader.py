@@ -110,3 +110,31 @@ def test_unknown_labels_are_bad_data(command: Callable, judge: str, tmp_path: Pa
 def test_a_baseline_of_hidden_words_is_refused(command: Callable, filler: str, reviews: str) -> None:
     result = command("evaluate", filler, reviews, "--baseline", reviews)
     assert result.code == 2 and "baseline is of classifiers" in result.err
+
+
+def test_two_readers_are_compared_on_one_file(
+    command: Callable, judge: str, filler: str, reviews: str, tokenizer: WordPieceTokenizer, tmp_path: Path
+) -> None:
+    other = saved(tmp_path / "other", tokenizer, "classify", ReaderSettings(task="classify", labels=LABELS[::-1]))
+    result = command("evaluate", judge, reviews, "--against", other)
+    assert result.code == 0, result.err
+    verdict = result.out.splitlines()[-1]
+    assert result.out.startswith(f"{judge}\n") and f"\n{other}\n" in result.out
+    assert judge in verdict and other in verdict and "points of accuracy" in verdict
+    found = json.loads(command("evaluate", judge, reviews, "--against", other, "--json").out)
+    assert found["model"] == judge and found["against"]["model"] == other
+    difference = found["comparison"]["accuracy"]["difference"]
+    assert difference == pytest.approx(100 * (found["accuracy"] - found["against"]["accuracy"]))
+    assert difference != 0  # the labels stand the other way round, so the same weights say the opposite
+    assert found["comparison"]["accuracy"]["verdict"] == verdict
+
+
+def test_a_reader_is_compared_with_a_reader_of_its_task(
+    command: Callable, judge: str, filler: str, reviews: str, tiny: Path
+) -> None:
+    result = command("evaluate", judge, reviews, "--against", filler)
+    assert result.code == 2 and "one is trained to classify and the other to fill" in " ".join(result.err.split())
+    result = command("evaluate", judge, reviews, "--against", str(tiny))
+    assert result.code == 2 and f"{tiny} writes" in result.err
+    result = command("evaluate", filler, reviews, "--against", filler)
+    assert result.code == 2 and "each tokenizer divides" in result.err

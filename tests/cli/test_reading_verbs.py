@@ -106,6 +106,47 @@ def test_classify_refuses_a_text_given_twice_and_an_empty_file(command: Callable
     assert command("classify", judge, tmp_path / "empty.txt", "--text", "a", *CPU).code == 2
 
 
+def test_lines_go_to_a_file_by_its_short_option(
+    command: Callable, judge: Path, folder: Callable[..., Path], lines: Path, tmp_path: Path
+) -> None:
+    assert command("classify", judge, lines, "-o", tmp_path / "labels.tsv", *CPU).code == 0
+    assert (tmp_path / "labels.tsv").read_text() == command("classify", judge, lines, *CPU).out
+    tagger = folder("tag", ("O", "B-THING", "I-THING"), scheme="BIO")
+    assert command("tag", tagger, "--input", lines, "-o", tmp_path / "tags.tsv", *CPU).code == 0
+    assert (tmp_path / "tags.tsv").read_text() == command("tag", tagger, "--input", lines, *CPU).out
+
+
+def test_a_second_text_for_a_model_of_single_ones_is_refused(command: Callable, judge: Path) -> None:
+    finished = command("classify", judge, "--text", "a", "--second", "b", *CPU)
+    assert finished.code == 2 and "--second is of models of pairs" in finished.err
+
+
+def test_a_column_of_a_table_is_read_by_its_name(
+    command: Callable, judge: Path, filler: Path, folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    table, lines = tmp_path / "table.csv", tmp_path / "table.jsonl"
+    table.write_text("id,body\n" + "".join(f'{number},"{text}"\n' for number, text in enumerate(TEXTS)))
+    lines.write_text("".join(json.dumps({"body": text}) + "\n" for text in TEXTS))
+    for path in (table, lines):
+        found = command("classify", judge, path, "--text-field", "body", "--json", *CPU)
+        assert [json.loads(line)["text"] for line in found.out.splitlines()] == TEXTS
+    finished = command("embed", filler, table, "--text-field", "body", *CPU)
+    assert finished.code == 0 and len(finished.out.splitlines()) == 3
+    tagger = folder("tag", ("O", "B-THING", "I-THING"), scheme="BIO")
+    finished = command("tag", tagger, "--input", table, "--text-field", "body", "--json", *CPU)
+    assert [json.loads(line)["text"] for line in finished.out.splitlines()] == TEXTS
+    finished = command("classify", judge, table, "--text-field", "text", *CPU)
+    assert finished.code == 3 and "it has 'id', 'body'" in finished.err
+
+
+def test_a_table_is_not_read_as_lines_of_text(command: Callable, judge: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("id,body\n1,one\n")
+    finished = command("classify", judge, tmp_path / "table.csv", *CPU)
+    assert finished.code == 2 and "--text-field NAME" in finished.err
+    assert command("classify", judge, "--text", "a", "--text-field", "body", *CPU).code == 2
+    assert command("classify", judge, "--text-field", "body", *CPU).code == 2
+
+
 def test_tag_prints_places_in_the_text_as_given(command: Callable, folder: Callable[..., Path]) -> None:
     tagger = folder("tag", ("O", "B-THING", "I-THING"), scheme="BIO")
     text = "  The r\u00e9d house,   by the sea."

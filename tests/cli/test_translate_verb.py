@@ -65,7 +65,7 @@ def test_every_line_of_a_file_is_a_line_of_the_output(command: Callable, transla
     words = ("translate", translating, "--input", tmp_path / "in.txt", *FEW)
     printed = command(*words)
     assert printed.code == 0 and printed.out.split("\n")[:-1] == expected(translating, lines)
-    assert command(*words, "--output", tmp_path / "out.txt").out == ""
+    assert command(*words, "-o", tmp_path / "out.txt").out == ""
     assert (tmp_path / "out.txt").read_bytes().decode() == printed.out
     assert command(*words, "--window", "1", "--batch-tokens", "1").out == printed.out
 
@@ -187,6 +187,8 @@ def test_a_document_is_summarised_and_windows_are_said(command: Callable, transl
     (tmp_path / "long.txt").write_text("One sentence here.\nAnother one there.\n" * 3, encoding="utf-8")
     finished = command("summarise", translating, tmp_path / "long.txt", *FEW)
     assert finished.code == 0 and len(finished.out.splitlines()) == 1 and "read in 3 pieces" in finished.err
+    command("summarise", translating, tmp_path / "long.txt", "-o", tmp_path / "short.txt", *FEW)
+    assert (tmp_path / "short.txt").read_text(encoding="utf-8") == finished.out
     lines = command("summarise", translating, tmp_path / "long.txt", "--lines", "--json", *FEW)
     found = [json.loads(line) for line in lines.out.split("\n")[:-1]]
     assert [one["source"] for one in found] == ["One sentence here.", "Another one there."] * 3

@@ -133,7 +133,7 @@ DECODERS: dict[str, Callable[[], GPT2 | Laplace | Transformer | RNNSearch]] = {
     "rnnsearch-one-direction": lambda: _rnn_search(attention="fixed", bidirectional=False, shared=True),
 }
 FAMILY_OF = {name: name.partition("-")[0] for name in DECODERS}
-IN_ENGINE = {f"{name}-in-engine": name for name, family in FAMILY_OF.items() if family == "gpt2"}
+IN_ENGINE = {f"{name}-in-engine": name for name, family in FAMILY_OF.items() if family in ("gpt2", "transformer")}
 """The same models in the compiled engine, at 32 bits."""
 
 READING = sorted(name for name, family in FAMILY_OF.items() if family not in ("gpt2", "laplace"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headway.corpus.connected_division import keep_aside, shared_texts
-from headway.corpus.labelled import Labelled, read_labelled
+from headway.corpus.labelled import Labelled, read_column, read_labelled
 from headway.errors import DataError
 
 DATA = Path(__file__).parents[1] / "data" / "labelled"
@@ -71,6 +71,29 @@ def test_several_labels_by_bars_or_lists(tmp_path: Path) -> None:
 def test_columns_are_named_by_number_where_they_have_no_names(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tsv", "1\tone a\tx\n2\ttwo b\tx\n3\tthree c\ty\n")
     assert found(path, text_field="2", label_field="3") == [("x", "one a"), ("x", "two b"), ("y", "three c")]
+
+
+def test_the_number_of_a_column_is_no_name_where_the_first_line_has_it_as_a_label(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "1\tone\n0\ttwo\n1\tthree\n")
+    assert found(path, label_field="1") == [("1", "one"), ("0", "two"), ("1", "three")]
+    assert list(read_column(path, "2")) == ["one", "two", "three"]
+
+
+def test_a_column_is_read_by_its_name_or_number_without_empty_texts(tmp_path: Path) -> None:
+    rows = [{"kind": "a", "body": "one"}, {"kind": "b", "body": " "}, {"kind": "c", "body": "two\nlines"}]
+    lines = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    table = write(tmp_path / "a.csv", 'kind,body\na,one\nb,\nc,"two\nlines"\n')
+    assert list(read_column(lines, "body")) == list(read_column(table, "body")) == ["one", "two\nlines"]
+    named = write(tmp_path / "a.tsv", "kind\tbody\na\tone\n")
+    assert list(read_column(named, "body")) == ["one"]
+    with pytest.raises(DataError, match="no column 'text'; it has 'kind', 'body'\n.*--text-field"):
+        list(read_column(table, "text"))
+    with pytest.raises(DataError, match="no text in column 'kind'"):
+        list(read_column(write(tmp_path / "b.csv", "kind\n"), "kind"))
+    with pytest.raises(DataError, match=r"b\.tsv:2 has 1 columns"):
+        list(read_column(write(tmp_path / "b.tsv", "a\tone\nb\n"), "2"))
+    with pytest.raises(DataError, match="are in a file .tsv"):
+        read_column(write(tmp_path / "a.txt", "one"), "1").__next__()
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def test_answers_equal_pytorch_s(saved: Any) -> None:
         assert [best.score for best in one] == pytest.approx([best.score for best in other], abs=1e-3)
 
 
-@pytest.mark.parametrize(("bits", "likeness"), [(32, 1 - 1e-6), (8, 0.995), (4, 0.95)])
+@pytest.mark.parametrize(("bits", "likeness"), [(32, 1 - 1e-6), (8, 0.985), (4, 0.92)])
 def test_published_weights_give_the_same_vectors(bits: int, likeness: float) -> None:
     sentences = ["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell.", "x"]
     torch_reader, reader = both(PUBLISHED, bits=bits)

@@ -14,6 +14,9 @@ from headway.models.bert_sizes import BERTConfig
 from headway.models.gpt2 import GPT2, GPT2Config
 from headway.tasks.reader import Reader
 from headway.tasks.writer import Writer
+from headway.text.byte_level_training import train_byte_level
+from headway.text.tokenizer import Tokenizer
+from headway.text.vocabulary import END_OF_TEXT
 from headway.text.word_piece import WordPieceTokenizer
 from headway.text.word_piece_training import train_word_piece
 
@@ -25,7 +28,7 @@ def tokenizer() -> WordPieceTokenizer:
     return train_word_piece(TEXTS * 3, 120)
 
 
-def bert(tokenizer: WordPieceTokenizer, head: str, n_labels: int = 0) -> BERT:
+def bert(tokenizer: Tokenizer, head: str, n_labels: int = 0) -> BERT:
     torch.manual_seed(5)
     sizes = {"context": 16, "width": 12, "n_layers": 2, "n_heads": 3, "feed_forward": 17, "initial_deviation": 0.5}
     return BERT(BERTConfig(vocabulary=tokenizer.size, head=head, n_labels=n_labels, **sizes))  # type: ignore[arg-type]
@@ -61,6 +64,26 @@ def test_each_mask_has_its_own_guesses_also_in_a_long_text(filler: Reader) -> No
     assert [guess.place for guess in guesses] == [0, 0, 1, 1]
     assert guesses[0].text.startswith(guesses[0].token) and guesses[0].text.endswith("[MASK]")
     assert guesses[2].text.startswith("[MASK]") and guesses[2].text.endswith(guesses[2].token)
+
+
+def test_a_mask_is_written_as_the_tokenizer_writes_its_own_or_as_bert_does() -> None:
+    tokenizer = train_byte_level(TEXTS * 3, 307, special_tokens=(END_OF_TEXT, "<mask>"))
+    assert tokenizer.mask == tokenizer.special_tokens["<mask>"]
+    reader = Reader.of(bert(tokenizer, "masked"), tokenizer)
+    guesses = reader.fill("the <mask> sea [MASK]", top=2)
+    assert [guess.place for guess in guesses] == [0, 0, 1, 1]
+    assert guesses[0].text == f"the {guesses[0].token} sea [MASK]"
+    assert guesses[2].text == f"the <mask> sea {guesses[2].token}"
+    other = reader.fill("the [MASK] sea <mask>", top=2)
+    assert [guess.id for guess in other] == [guess.id for guess in guesses]
+
+
+def test_another_vocabularys_mask_is_text_like_any_other(filler: Reader) -> None:
+    guesses = filler.fill("the <mask> sea [MASK]", top=2)
+    assert [guess.place for guess in guesses] == [0, 0]
+    assert guesses[0].text == f"the <mask> sea {guesses[0].token}"
+    with pytest.raises(UsageError, match="is to be guessed"):
+        filler.fill("the <mask> sea")
 
 
 def test_labels_do_not_depend_on_the_batch(judge: Reader) -> None:
@@ -173,7 +196,9 @@ def test_a_folder_says_what_its_reader_is(tokenizer: WordPieceTokenizer, judge: 
     write_reader_settings(tmp_path / "judge", judge.settings)
     again = Reader(tmp_path / "judge", device="cpu")
     assert again.settings == judge.settings
-    assert again.classify(TEXTS[0]).probabilities == pytest.approx(judge.classify(TEXTS[0]).probabilities, abs=1e-6)
+    with pytest.raises(UsageError, match="verb is headway classify"):
+        Writer(tmp_path / "judge")
+    assert again.classify(TEXTS[0]).probabilities == pytest.approx(judge.classify(TEXTS[0]).probabilities, abs=1e-5)
 
 
 def test_a_writer_embeds_too(tokenizer: WordPieceTokenizer) -> None:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from headway.cli.output import note, print_json
 from headway.cli.source_text import argument_text, read_lines
-from headway.cli.translate import Place, one_line
+from headway.cli.translate import Running, one_line
 
 
 def answer(
@@ -21,7 +21,7 @@ def answer(
     ] = None,
     top: Annotated[int, Parameter(help="So many answers, none overlapping a likelier one.")] = 1,
     always: Annotated[bool, Parameter(help="Answer even where the model thinks that there is no answer.")] = False,
-    place: Place | None = None,
+    place: Running | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
     """Find the answer to a question in a text: its probability, its place in characters, the words that stand there.
@@ -30,9 +30,9 @@ def answer(
     """
     from headway.tasks.reader import Reader
 
-    place = place or Place()
+    place = place or Running()
     text = "\n".join(read_lines(context))
-    reader = Reader(model, device=place.device, dtype=place.dtype)
+    reader = Reader(model, device=place.device, engine=place.engine, dtype=place.dtype, bits=place.bits)
     (found,) = reader.answers([(argument_text(question), text)], top=top, no_answer=not always)
     if json:
         print_json({"question": question, "answers": [asdict(one) for one in found]})

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from headway.cli.output import note
 from headway.cli.reading_input import Given, in_parts, texts_of
-from headway.cli.translate import Place, compact
+from headway.cli.translate import Running, compact
 from headway.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def embed(
     pooling: Annotated[
         Literal["mean", "cls"] | None, Parameter(help="What of the states is taken; default: the folder's, else mean.")
     ] = None,
-    place: Place | None = None,
+    place: Running | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object a line, with the text and its vector.")] = False,
 ) -> None:
     """Turn each text into a vector of length 1, so that a product of two says how alike the texts are.
@@ -35,13 +35,13 @@ def embed(
     from headway.storage import replace_file
     from headway.tasks.reader import Reader
 
-    given, place = given or Given(), place or Place()
+    given, place = given or Given(), place or Running()
     if given.second is not None:
         raise UsageError("each text has a vector of its own: give them as two lines, without --second")
     if output is not None and output.suffix != ".npy":
         raise UsageError(f"vectors are written in NumPy's format: name the file {output}.npy, or leave out -o")
     texts = texts_of(file, given)
-    reader = Reader(model, device=place.device, dtype=place.dtype)
+    reader = Reader(model, device=place.device, engine=place.engine, dtype=place.dtype, bits=place.bits)
     kept = []
     for part in in_parts(texts):
         vectors = reader.embed(part, pooling=pooling)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class OfText:
-    """For models that write, and the texts' field for those that read."""
+    """For models that write; the engine for those that translate too, the texts' field for those that read."""
 
     stride: Annotated[int | None, Parameter(help="Tokens a window moves on; default: half the context.")] = None
-    engine: Annotated[Literal["torch", "compiled"] | None, Parameter(help="What runs a writer; default: torch.")] = None
-    bits: Annotated[int | None, Parameter(help="A writer in the compiled engine at 32, 16, 8 or 4 a weight.")] = None
+    engine: Annotated[Literal["torch", "compiled"] | None, Parameter(help="What runs it; default: torch.")] = None
+    bits: Annotated[int | None, Parameter(help="In the compiled engine at 32, 16, 8 or 4 bits a weight.")] = None
     text_field: Annotated[str | None, Parameter(help="The field of .jsonl, .csv, .parquet with the text.")] = None
 
 
@@ -93,12 +93,19 @@ def evaluate(
     system, place = _system_and_file(model, file, pairs.hypotheses)
     kind = "translates" if pairs.hypotheses is not None else _kind(system)
     if kind == "reads":
-        _refuse("is of models that translate, and this one reads", pairs, scored)
+        _refuse("is of models that translate, and this one reads", replace(pairs, against=None), scored)
         _refuse("is of models that write, and this one reads", replace(text, text_field=None))
+        _check_other(pairs.against)
         progress = _show_read if sys.stderr.isatty() else None
-        field = text.text_field
         evaluate_reading(
-            system, place, readers, text_field=field, device=device, dtype=dtype, json=json, progress=progress
+            (system, pairs.against),
+            place,
+            readers,
+            text_field=text.text_field,
+            device=device,
+            dtype=dtype,
+            json=json,
+            progress=progress,
         )
         return
     _refuse(f"is of models that read, and this one {kind}", readers)
@@ -106,8 +113,9 @@ def evaluate(
         _refuse("is of models that translate, and this one writes", pairs, scored)
         _evaluate_text(system, place, text, device=device, dtype=dtype, json=json)
         return
-    _refuse("is of models that write, and here translations are scored", text)
-    _evaluate_pairs(system, place, pairs, scored, device=device, dtype=dtype, json=json)
+    own = text if pairs.hypotheses is not None else replace(text, engine=None, bits=None)
+    _refuse("is of models that write, and here translations are scored", own)
+    _evaluate_pairs(system, place, pairs, scored, text, device=device, dtype=dtype, json=json)
 
 
 def _system_and_file(model: str, file: str | None, hypotheses: str | None) -> tuple[str, str]:
@@ -137,6 +145,11 @@ def _kind(model: str) -> Literal["translates", "reads", "writes"]:
     if family.reads_source:
         return "translates"
     return "reads" if not family.decoder or read_reader_settings(locate(model)).task is not None else "writes"
+
+
+def _check_other(against: str | None) -> None:
+    if against is not None and _kind(against) != "reads":
+        raise UsageError(f"a model that reads is compared with another, but {against} {_kind(against)}\nGive a reader.")
 
 
 def _refuse(why: str, *groups: Any) -> None:
@@ -178,8 +191,17 @@ def _evaluate_text(model: str, file: str, text: OfText, *, device: str, dtype: s
     )
 
 
+# Six parameters and more: each a word of the command line, or a group of them.
 def _evaluate_pairs(
-    system: str, file: str, pairs: OfPairs, scored: Scored, *, device: str, dtype: str | None, json: bool
+    system: str,
+    file: str,
+    pairs: OfPairs,
+    scored: Scored,
+    running: OfText,
+    *,
+    device: str,
+    dtype: str | None,
+    json: bool,
 ) -> None:
     from headway.evaluation.length_plot import draw_length_curves
     from headway.evaluation.systems import PairsFile, evaluate_pairs
@@ -209,6 +231,8 @@ def _evaluate_pairs(
         ),
         device=device,
         dtype=dtype,
+        engine=running.engine or "torch",
+        bits=running.bits,
         progress=_show_sentences if sys.stderr.isatty() else None,
     )
     _clear()
@@ -232,14 +256,7 @@ def _as_json(report: "SystemsReport") -> dict[str, Any]:
     if report.against is not None and report.comparison is not None:
         found["against"] = asdict(report.against)
         found["comparison"] = {
-            score: {
-                "difference": compared.difference.mid,
-                "difference_band": [compared.difference.low, compared.difference.high],
-                "p_bootstrap": compared.p_bootstrap,
-                "p_randomisation": compared.p_randomisation,
-                "decided": compared.decided,
-                "verdict": verdict,
-            }
+            score: compared.table(verdict)
             for (score, compared), verdict in zip(report.comparison.items(), report.verdicts(), strict=True)
         }
     return found

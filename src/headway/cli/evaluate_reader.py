@@ -40,7 +40,7 @@ class OfReaders:
 
 # More than six parameters: the same words as the command line's.
 def evaluate_reading(
-    model: str,
+    models: tuple[str, str | None],
     file: str,
     options: OfReaders,
     *,
@@ -50,10 +50,11 @@ def evaluate_reading(
     json: bool,
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Score a model that reads and print what its task is measured by."""
+    """Score a model that reads and print what its task is measured by; beside it another, where one is given."""
     from headway.errors import UsageError
     from headway.evaluation.masked_text import HidingSettings
     from headway.evaluation.reading import ReaderFields, score_reader
+    from headway.evaluation.two_readers import ReadersReport, compare_readers
     from headway.tasks.reader import Reader
 
     hiding = HidingSettings(
@@ -63,27 +64,36 @@ def evaluate_reading(
         every=options.every_token,
         tokens=options.tokens,
     )
-    reader = Reader(model, device=device, dtype=dtype)
+    model, other = models
+    reader, beside = (
+        None if name is None else Reader(name, device=device, engine="torch", dtype=dtype) for name in models
+    )
+    assert reader is not None
     fills = reader.settings.task is None
     if not fills and hiding != HidingSettings():
         raise UsageError(
             "--mask-share, --mask-seed, --whole-words, --every-token and --tokens are of models that fill in hidden "
             f"words, but the task of {model} is {reader.settings.task}\nLeave them out."
         )
-    found = score_reader(
-        reader,
-        file,
-        fields=ReaderFields(text=text_field, label=options.label_field, other=options.other_field),
-        baseline=options.baseline,
-        hiding=hiding if fills else None,
-        progress=progress,
-    )
+    fields = ReaderFields(text=text_field, label=options.label_field, other=options.other_field)
+    if beside is not None:
+        report = compare_readers(reader, beside, file, fields=fields, baseline=options.baseline, progress=progress)
+    else:
+        hidden = hiding if fills else None
+        found = score_reader(reader, file, fields=fields, baseline=options.baseline, hiding=hidden, progress=progress)
+        report = ReadersReport(scores=found)
     if sys.stderr.isatty():
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
     if json:
-        print_json({"model": model, **found.table()})
-    else:
-        _print(found)
+        print_json({"model": model, **report.table(model, other or "")})
+        return
+    if other is not None:
+        print(model)
+    _print(report.scores)
+    if other is not None and report.against is not None:
+        print(f"\n{other}")
+        _print(report.against)
+        print("\n" + "\n".join(report.verdicts(model, other).values()))
 
 
 def _print(found: "ReaderEvaluation") -> None:

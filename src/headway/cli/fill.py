@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from headway.cli.output import print_json
 from headway.cli.source_text import model_and_text, read_lines
-from headway.cli.translate import Place
+from headway.cli.translate import Running
 
 DEFAULT_MODEL = "reader"
 
@@ -18,7 +18,7 @@ def fill(
     /,
     *,
     top: Annotated[int, Parameter(help="So many guesses for each mask.")] = 5,
-    place: Place | None = None,
+    place: Running | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
     """Guess the words behind [MASK], from both sides. One word alone is the model if there is one.
@@ -27,10 +27,11 @@ def fill(
     """
     from headway.tasks.reader import Reader
 
-    place = place or Place()
+    place = place or Running()
     name, given = model_and_text(model, text, default=DEFAULT_MODEL, given=False)
     whole = "\n".join(read_lines(None)) if given is None else given
-    guesses = Reader(name, device=place.device, dtype=place.dtype).fill(whole, top=top)
+    reader = Reader(name, device=place.device, engine=place.engine, dtype=place.dtype, bits=place.bits)
+    guesses = reader.fill(whole, top=top)
     if json:
         print_json({"model": name, "text": whole, "guesses": [asdict(guess) for guess in guesses]})
         return

@@ -24,7 +24,7 @@ def show_heads(name: str, pairs: Path, *, gold: Path | None, remember: bool, pla
         raise UsageError(f"{name} is a bundled model, which stays as it is\nCopy its folder, and give the copy.")
     some = list(islice(read_pairs(pairs), _MOST_PAIRS))
     known = None if gold is None else [read_gold(line) for line in islice(read_lines(gold), len(some))]
-    translator = Translator(folder, device=place.device, dtype=place.dtype)
+    translator = Translator(folder, device=place.device, engine="torch", dtype=place.dtype)
     scores = score_heads(translator.sides, [pair.source for pair in some], [pair.target for pair in some], gold=known)
     if remember:
         remember_head(folder, scores[0].head)

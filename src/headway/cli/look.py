@@ -90,7 +90,7 @@ def look(
     from headway.storage import replace_file
     from headway.tasks.translator import Translator
 
-    translator = Translator(name, device=place.device, dtype=place.dtype)
+    translator = Translator(name, device=place.device, engine="torch", dtype=place.dtype)
     source = " ".join(source.split())
     if _head(looking) is not None:
         translator.sides = replace(translator.sides, head=_head(looking))

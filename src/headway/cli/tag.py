@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from headway.cli.reading_input import Given, in_parts, texts_of
-from headway.cli.translate import Place, compact, give_out, one_line
+from headway.cli.translate import Running, compact, give_out, one_line
 
 
 def tag(
@@ -17,12 +17,17 @@ def tag(
     /,
     *,
     input: Annotated[Path | None, Parameter(help="Read texts from the lines of this file.")] = None,
+    text_field: Annotated[
+        str | None, Parameter(help="Or from this field or column of it (.tsv, .csv, .jsonl, .parquet).")
+    ] = None,
     repair: Annotated[
         Literal["lenient", "strict"], Parameter(help="Whether tags that break their scheme are spans nevertheless.")
     ] = "lenient",
     words: Annotated[bool, Parameter(help="Print every word with its tag in place of the spans.")] = False,
-    output: Annotated[Path | None, Parameter(help="Write lines to this file, whole or not at all.")] = None,
-    place: Place | None = None,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="Write lines to this file, whole or not at all.")
+    ] = None,
+    place: Running | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object a line.")] = False,
 ) -> None:
     """Find what the model was trained to find: a line a span, with its label, place in characters, score and text.
@@ -31,9 +36,10 @@ def tag(
     """
     from headway.tasks.reader import Reader
 
-    place = place or Place()
-    texts = texts_of(None if input is None else str(input), Given(text=None if text == "-" else text))
-    reader = Reader(model, device=place.device, dtype=place.dtype)
+    place = place or Running()
+    given = Given(text=None if text == "-" else text, text_field=text_field)
+    texts = texts_of(None if input is None else str(input), given)
+    reader = Reader(model, device=place.device, engine=place.engine, dtype=place.dtype, bits=place.bits)
 
     def lines() -> Iterator[str]:
         for part in in_parts(texts):

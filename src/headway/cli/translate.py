@@ -72,11 +72,24 @@ class Place:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class Running(Place):
+    """Where, how precisely and on which engine the model runs."""
+
+    engine: Annotated[str, Parameter(help="compiled, torch, or auto: compiled on a CPU if it knows the model.")] = (
+        "auto"
+    )
+    bits: Annotated[int | None, Parameter(help="32, 16, 8 or 4 a weight, compiled; default: as stored.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class InAndOut:
     """Files in place of the command line."""
 
     input: Annotated[Path | None, Parameter(help="Read lines from this file.")] = None
-    output: Annotated[Path | None, Parameter(help="Write lines to this file, whole or not at all.")] = None
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="Write lines to this file, whole or not at all.")
+    ] = None
     scores: Annotated[bool, Parameter(help="Put each translation's score and a tab before it.")] = False
     window: Annotated[
         int | None, Parameter(help="Lines read before the first is given out; default: 16, growing to 4096.")
@@ -91,7 +104,7 @@ def translate(
     *,
     searching: Searching | None = None,
     wanting: Wanting | None = None,
-    place: Place | None = None,
+    place: Running | None = None,
     files: InAndOut | None = None,
     json: Annotated[bool, Parameter(help="Print one JSON object a line, with alignment.")] = False,
 ) -> None:
@@ -100,17 +113,17 @@ def translate(
     Example: headway translate en-fr "I had never seen such a beautiful garden."
     """
     searching, wanting = searching or Searching(), wanting or Wanting()
-    place, files = place or Place(), files or InAndOut()
+    place, files = place or Running(), files or InAndOut()
     name, given = model_and_text(model, text, default=DEFAULT_MODEL, given=files.input is not None)
 
     from headway.tasks.alignment import shows_attention
     from headway.tasks.request import draw_seed
     from headway.tasks.translator import Translator
 
-    translator = Translator(name, device=place.device, dtype=place.dtype)
+    translator = Translator(name, **to_dict(place))
     sides = translator.sides
     seed = draw_seed() if wanting.seed is None else wanting.seed
-    aligned = json and shows_attention(sides.model, start=sides.start, end=sides.source_end)
+    aligned = json and shows_attention(sides.traced, start=sides.start, end=sides.source_end)
     if json and not aligned:
         note("(This model reads the source as one fixed vector: it has no alignment.)")
     window = files.window

@@ -21,8 +21,8 @@ _TEXTS = ("text", "sentence", "review")
 _OTHERS = ("other", "text2", "sentence2", "text_pair", "hypothesis")
 _LOOKED_AT = 10_000  # rows from which columns are told apart
 _WAY_OUT = (
-    "Name it: --set data.label_field=NAME (and data.text_field, data.other_field); columns without names by number, "
-    "from 1"
+    "Name it: train --set data.label_field=NAME, evaluate --label-field NAME (text_field and other_field likewise);\n"
+    "columns without names by number, from 1."
 )
 
 
@@ -103,6 +103,28 @@ def read_labelled(
     return LabelledTexts(path=path, fields=fields)
 
 
+def read_column(path: str | Path, field: str) -> Iterator[str]:
+    """The texts of one column or field, by name or number, of a file that read_labelled takes; empty ones left out.
+
+    Raises DataError for a bad file, for a column that is not there, and where no row has text.
+    """
+    path = Path(path)
+    check_file(path, KINDS, "texts in columns")
+    names, rows = _rows(path, LabelledFields(text=field))
+    width, given = None, False
+    for place, row in rows:
+        width = width or len(row)
+        column = _place(path, names, width, field, "Name another: --text-field NAME; columns without names by number.")
+        if column is None or column >= len(row):
+            raise DataError(f"{place} has {len(row)} columns, but the first line has {width}\nMend that line.")
+        text = _text(row[column], place)
+        if text.strip():
+            given = True
+            yield text
+    if not given:
+        raise DataError(f"there is no text in column {field!r} of {shown(path)}\nGive another file or column.")
+
+
 Row = tuple[str, Sequence[Any]]
 
 
@@ -156,7 +178,8 @@ def _plain_rows(path: Path, fields: LabelledFields) -> tuple[list[str] | None, I
         return None, iter(())
     cells = [cell.strip().lower() for cell in first[1]]
     usual = bool(set(cells) & set(_LABELS)) and bool(set(cells) & {*_TEXTS, "sentence1", "premise", "question"})
-    named = fields.label is not None and fields.label in first[1]
+    given = (fields.label, fields.text)  # a number is a place, also where the first line holds it as a label
+    named = any(name is not None and not name.isdecimal() and name in first[1] for name in given)
     if usual or named:
         return first[1], lines
     return None, itertools.chain([first], lines)
@@ -227,7 +250,7 @@ def _columns(
     return text, label, other
 
 
-def _place(path: Path, names: list[str] | None, width: int, name: str | None) -> int | None:
+def _place(path: Path, names: list[str] | None, width: int, name: str | None, way_out: str = _WAY_OUT) -> int | None:
     if name is None:
         return None
     if names is not None and name in names:
@@ -235,7 +258,7 @@ def _place(path: Path, names: list[str] | None, width: int, name: str | None) ->
     if names is None and name.isdecimal() and 1 <= int(name) <= width:
         return int(name) - 1
     raise DataError(
-        f"{shown(path)} has no column {name!r}{_listed(names) or f'; it has {width} without names'}\n{_WAY_OUT}"
+        f"{shown(path)} has no column {name!r}{_listed(names) or f'; it has {width} without names'}\n{way_out}"
     )
 
 

@@ -17,7 +17,10 @@ from headway.errors import DataError
 KINDS = (".conll", ".conllu", ".txt", ".tsv", ".bio", ".iob", ".iob2")
 _DOCUMENT = "-DOCSTART-"
 _TOO_MANY = 2_000  # different tags
-_WAY_OUT = "Put a word and its tag on each line, or name the columns: --set data.text_field=1 --set data.label_field=4"
+_WAY_OUT = (
+    "Put a word and its tag on each line, or number the columns: train --set data.text_field=1 --set\n"
+    "data.label_field=4, evaluate --text-field 1 --label-field 4"
+)
 
 
 @dataclass(frozen=True, slots=True)

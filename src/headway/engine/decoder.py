@@ -39,7 +39,7 @@ class CompiledState:
 
     def select(self, indices: "Sequence[int] | Tensor") -> "CompiledState":
         """Keep, reorder or repeat rows without copying them; may end empty. Raises UsageError for no such row."""
-        return self._next(lambda held: held.select(_ints(indices)))
+        return self._next(lambda held: held.select(ints(indices)))
 
     def join(self, other: "CompiledState") -> "CompiledState":
         """Append the rows of another state of the same model; consumes both. Raises UsageError for another model's."""
@@ -50,7 +50,7 @@ class CompiledState:
 
     def rewind(self, counts: "Sequence[int] | Tensor") -> "CompiledState":
         """Take back, per row, up to the whole latest step. Raises UsageError past it."""
-        return self._next(lambda held: held.rewind(_ints(counts)))
+        return self._next(lambda held: held.rewind(ints(counts)))
 
     def copy(self) -> "CompiledState":
         """An independent state that shares its memory until one of the two writes; this one stays usable."""
@@ -75,10 +75,10 @@ class CompiledState:
         return CompiledState(held)
 
 
-class CompiledDecoder:
-    """A decoder whose steps run in the engine, in `bits` of 32, 16 (bfloat16), 8 or 4 a weight."""
+class Stepping:
+    """What steps in the engine, in `bits` of 32, 16 (bfloat16), 8 or 4 a weight; how it starts is the families' own."""
 
-    def __init__(self, model: Any, *, vocabulary: int, context: int, bits: int, threads: int) -> None:
+    def __init__(self, model: Any, *, vocabulary: int, context: int | None, bits: int, threads: int) -> None:
         """`model`: the extension's own."""
         self._model = model
         self.vocabulary = vocabulary
@@ -95,34 +95,6 @@ class CompiledDecoder:
     def bytes(self) -> int:
         """What the packed weights take."""
         return int(self._model.bytes)
-
-    def start(
-        self,
-        source: "Tensor | None" = None,
-        source_lengths: "Tensor | None" = None,
-        *,
-        rows: int | Sequence[int],
-        capacity: int | None = None,
-    ) -> CompiledState:
-        """An empty state of `rows` rows; pages are taken as tokens come, so `capacity` reserves nothing.
-
-        Raises UsageError for a source or a number of rows that cannot be, ContextError for a capacity past the context.
-        """
-        if source is not None or source_lengths is not None or not isinstance(rows, int):
-            raise UsageError("this model reads no source: start takes the number of rows alone, for instance rows=1")
-        if not 0 <= rows <= MOST_ROWS:
-            raise UsageError(f"rows must be in 0..{MOST_ROWS}, but got {rows}")
-        if capacity is not None and capacity > self.context:
-            raise ContextError(
-                f"a row may hold {self.context} tokens (the model's context), but capacity is {capacity}"
-            )
-        return CompiledState(self._model.start(rows))
-
-    def __call__(self, ids: "Tensor", lengths: "Tensor | None" = None) -> "Tensor":
-        """The full pass: ids (B, T) -> logits (B, T, V); past a row's length they are zero."""
-        counts = [ids.shape[1]] * ids.shape[0] if lengths is None else lengths
-        logits, _ = self.step(ids, _ints(counts), self.start(rows=ids.shape[0]), every=True)
-        return logits
 
     # Six parameters: the decoding protocol's own.
     def step(
@@ -147,11 +119,43 @@ class CompiledDecoder:
             raise UsageError(
                 "the compiled engine keeps no trace and silences no head\nOpen the model with engine=torch."
             )
-        fed, taken = ids.contiguous().numpy(), _ints(counts)
+        fed, taken = ids.contiguous().numpy(), ints(counts)
         shape = fed.shape if every else fed.shape[:1]
         logits = _room((*shape, self._model.logits_stride))
         following = state._next(lambda held: self._model.step(fed, taken, held, every, self.threads, logits))
         return torch.from_numpy(logits)[..., : self.vocabulary], following
+
+
+class CompiledDecoder(Stepping):
+    """A decoder without a source."""
+
+    def start(
+        self,
+        source: "Tensor | None" = None,
+        source_lengths: "Tensor | None" = None,
+        *,
+        rows: int | Sequence[int],
+        capacity: int | None = None,
+    ) -> CompiledState:
+        """An empty state of `rows` rows; pages are taken as tokens come, so `capacity` reserves nothing.
+
+        Raises UsageError for a source or a number of rows that cannot be, ContextError for a capacity past the context.
+        """
+        if source is not None or source_lengths is not None or not isinstance(rows, int):
+            raise UsageError("this model reads no source: start takes the number of rows alone, for instance rows=1")
+        if not 0 <= rows <= MOST_ROWS:
+            raise UsageError(f"rows must be in 0..{MOST_ROWS}, but got {rows}")
+        if capacity is not None and self.context is not None and capacity > self.context:
+            raise ContextError(
+                f"a row may hold {self.context} tokens (the model's context), but capacity is {capacity}"
+            )
+        return CompiledState(self._model.start(rows))
+
+    def __call__(self, ids: "Tensor", lengths: "Tensor | None" = None) -> "Tensor":
+        """The full pass: ids (B, T) -> logits (B, T, V); past a row's length they are zero."""
+        counts = [ids.shape[1]] * ids.shape[0] if lengths is None else lengths
+        logits, _ = self.step(ids, ints(counts), self.start(rows=ids.shape[0]), every=True)
+        return logits
 
 
 class errors_of_ours:
@@ -171,7 +175,7 @@ class errors_of_ours:
             raise UsageError(str(error)) from None
 
 
-def _ints(values: "Sequence[int] | Tensor | NDArray[np.int64]") -> NDArray[np.int64]:
+def ints(values: "Sequence[int] | Tensor | NDArray[np.int64]") -> NDArray[np.int64]:
     return np.ascontiguousarray(np.asarray(values, dtype=np.int64).reshape(-1))
 
 

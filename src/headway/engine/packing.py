@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-ACTIVATIONS = ("none", "gelu_tanh", "gelu", "relu", "silu")
+ACTIVATIONS = ("none", "gelu_tanh", "gelu", "relu", "silu", "tanh")
 """In the order of the extension's own."""
 
 BITS = (32, 16, 8, 4)
@@ -48,25 +48,32 @@ def asked_for(model: "nn.Module", bits: int | None, threads: int | None, kernels
     )
 
 
-def pack(kind: Any, sizes: Mapping[str, object], model: "nn.Module", asked: Asked) -> Any:
+def pack(
+    kind: Any,
+    sizes: Mapping[str, object],
+    model: "nn.Module",
+    asked: Asked,
+    tables: "Mapping[str, torch.Tensor] | None" = None,
+) -> Any:
     """An object of the extension's class `kind`: the weights packed. The PyTorch model is read and not kept.
 
-    Raises FormatError for weights that are not finite, ResourceError where memory ends.
+    tables: what is taken beside the parameters. Raises FormatError for weights that are not finite, ResourceError where
+    memory ends.
     """
     try:
-        return kind(sizes, _weights(model), asked.bits, asked.kernels)
+        return kind(sizes, _weights({**dict(model.named_parameters()), **(tables or {})}), asked.bits, asked.kernels)
     except MemoryError:
         raise ResourceError("there is not enough memory to pack the weights\nUse fewer bits.") from None
     except ValueError as error:
         raise FormatError(f"the compiled engine cannot take these weights: {error}\nUse engine=torch.") from None
 
 
-def _weights(model: "nn.Module") -> dict[str, NDArray[np.float32]]:
+def _weights(tensors: "Mapping[str, torch.Tensor]") -> dict[str, NDArray[np.float32]]:
     import torch
 
     weights = {}
-    for name, parameter in model.named_parameters():
-        weights[name] = parameter.detach().to(device="cpu", dtype=torch.float32).contiguous().numpy()
+    for name, tensor in tensors.items():
+        weights[name] = tensor.detach().to(device="cpu", dtype=torch.float32).contiguous().numpy()
     return weights
 
 

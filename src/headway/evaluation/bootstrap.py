@@ -47,6 +47,19 @@ class Resampling:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ByExample:
+    """What a score of a system is a function of: statistics (N, K) of the N examples, and the score of their sums.
+
+    key: the score's name in tables; unit: what its differences are called in a verdict.
+    """
+
+    key: str
+    unit: str
+    values: Array
+    score: Score
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Two systems on the same sentences: each one's band, and that of the second's score less the first's.
 
@@ -65,6 +78,17 @@ class Comparison:
     decided: bool
     level: float
 
+    def table(self, verdict: str) -> dict[str, Any]:
+        """The second's score less the first's, as `headway evaluate --json` has it."""
+        return {
+            "difference": self.difference.mid,
+            "difference_band": [self.difference.low, self.difference.high],
+            "p_bootstrap": self.p_bootstrap,
+            "p_randomisation": self.p_randomisation,
+            "decided": self.decided,
+            "verdict": verdict,
+        }
+
     def verdict(self, first: str, second: str, score: str) -> str:
         """What can be said of the two systems in one sentence; inside the noise, that nothing can."""
         low, mid, high = self.difference
@@ -80,6 +104,12 @@ class Comparison:
             f"{better} is better than {worse} by {abs(mid):.2f} {score} "
             f"({share} interval {near:.2f} to {far:.2f}, p = {max(self.p_bootstrap, self.p_randomisation):.3f})"
         )
+
+
+def percent(sums: Array) -> Array:
+    """From sums (..., 2) to (...): how many in a hundred the first is of the second."""
+    found: Array = 100 * sums[..., 0] / sums[..., 1]
+    return found
 
 
 def resampled_sums(statistics: Array, resampling: Resampling) -> Array:

@@ -1,5 +1,6 @@
 """What each width of the compiled engine gives and costs, beside PyTorch: speed, memory, and bits per byte lost."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -122,7 +123,7 @@ def _bits_per_byte(writer: Writer, text: str | Path, most: int) -> float:
     total = 0.0
     for piece in windows(numpy.asarray(ids), window, max(1, window // 2)):
         total += score_windows(writer.model, [piece])
-    return total / numpy.log(2) / len(writer.tokenizer.decode_bytes(ids[1:]))
+    return total / math.log(2) / len(writer.tokenizer.decode_bytes(ids[1:]))
 
 
 def _weights(model: Any) -> int:

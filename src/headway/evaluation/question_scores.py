@@ -14,7 +14,7 @@ from typing import Literal
 import numpy
 
 from headway.errors import DataError, UsageError
-from headway.evaluation.bootstrap import Resampling, score_band
+from headway.evaluation.bootstrap import ByExample, Resampling, percent, score_band
 from headway.evaluation.classification_scores import Array
 
 Version = Literal["1.1", "2.0"]
@@ -89,12 +89,7 @@ def score_answers(
     resampling = resampling or Resampling()
     has = numpy.array([bool(_right_answers(given, "2.0")[0]) for given in answers])
     version = version or ("1.1" if has.all() else "2.0")
-    found = numpy.array(
-        [
-            (exact_match(prediction, right, version), answer_f1(prediction, right, version), 1.0)
-            for prediction, right in zip(predictions, answers, strict=True)
-        ]
-    )
+    found = _each(predictions, answers, version)
     exact = score_band(found, lambda sums: sums[..., 0] / sums[..., 2], resampling)
     f1 = score_band(found, lambda sums: sums[..., 1] / sums[..., 2], resampling)
     best: tuple[tuple[float, float] | None, ...] = (None, None)
@@ -129,6 +124,17 @@ def score_answers(
     )
 
 
+def answer_statistics(
+    predictions: Sequence[str], answers: Sequence[Sequence[str]], version: Version
+) -> tuple[ByExample, ByExample]:
+    """Exact match and F1 question by question, to compare two systems by."""
+    found = _each(predictions, answers, version)
+    return (
+        ByExample(key="exact_match", unit="points of exact match", values=found[:, [0, 2]], score=percent),
+        ByExample(key="f1", unit="points of F1", values=found[:, [1, 2]], score=percent),
+    )
+
+
 def best_threshold(scores: Array, no_answer: Array, answerable: Array) -> tuple[float, float]:
     """The best mean score by a threshold on the score of no answer, and that threshold.
 
@@ -142,6 +148,16 @@ def best_threshold(scores: Array, no_answer: Array, answerable: Array) -> tuple[
     apart = numpy.concatenate([[True], sure[1:] != sure[:-1], [True]])  # a threshold does not part equal scores
     best = int(numpy.argmax(numpy.where(apart, totals, -numpy.inf)))
     return float(totals[best]) / len(scores), float(sure[best - 1]) if best else float(sure[0]) - 1.0
+
+
+def _each(predictions: Sequence[str], answers: Sequence[Sequence[str]], version: Version) -> Array:
+    """(N, 3): exact match, F1, and 1."""
+    return numpy.array(
+        [
+            (exact_match(prediction, right, version), answer_f1(prediction, right, version), 1.0)
+            for prediction, right in zip(predictions, answers, strict=True)
+        ]
+    )
 
 
 def _best(score: Callable[[str, str], float], prediction: str, answers: Sequence[str], version: Version) -> float:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from headway.corpus.tagged import read_tagged
 from headway.corpus.text_file import shown
 from headway.errors import DataError, UsageError
 from headway.evaluation.bag_of_words import BagOfWords, BagSettings, fit_bag_of_words
-from headway.evaluation.bootstrap import Comparison, Resampling, compare_paired
+from headway.evaluation.bootstrap import ByExample, Comparison, Resampling, compare_paired, percent
 from headway.evaluation.classification_scores import (
     ClassificationScores,
     LabelSetScores,
@@ -25,9 +25,15 @@ from headway.evaluation.classification_scores import (
     score_label_sets,
 )
 from headway.evaluation.masked_text import HidingSettings, MaskedScores, score_masked_text
-from headway.evaluation.question_scores import QuestionScores, score_answers
-from headway.evaluation.span_scores import SpanScores, score_tags
-from headway.evaluation.vector_scores import LikenessScores, RetrievalScores, score_likeness, score_retrieval
+from headway.evaluation.question_scores import QuestionScores, answer_statistics, score_answers
+from headway.evaluation.span_scores import SpanScores, score_tags, span_statistics
+from headway.evaluation.vector_scores import (
+    LikenessScores,
+    RetrievalScores,
+    retrieval_statistics,
+    score_likeness,
+    score_retrieval,
+)
 from headway.tasks.answering import answer
 from headway.tasks.reader import Reader
 from headway.tasks.reading import Opened
@@ -79,7 +85,8 @@ class Baseline:
 class ReaderEvaluation:
     """A reader's scores on a file. task: the folder's, or "fill" for one that guesses hidden words.
 
-    strict: of a tagger, the scores with spans read strictly; `scores` are lenient. seconds: of reading alone.
+    strict: of a tagger, the scores with spans read strictly; `scores` are lenient. by_example: what two readers are
+    compared by (two_readers.py); none for hidden words and likeness. seconds: of reading alone.
     """
 
     data: str
@@ -89,6 +96,7 @@ class ReaderEvaluation:
     baseline: Baseline | None = None
     repaired: int = 0
     left_out: int = 0
+    by_example: tuple[ByExample, ...] = field(default=(), repr=False, compare=False)
     examples: int
     seconds: float
 
@@ -205,7 +213,13 @@ def _score_classes(
         training = labelled_examples(baseline, fields, multi_label=settings.multi_label, pair=settings.pair)
         beside = compare_with_bag_of_words(training, examples, given, settings.multi_label, resampling)
     return ReaderEvaluation(
-        data=str(path), task="classify", scores=scores, baseline=beside, examples=len(texts), seconds=seconds
+        data=str(path),
+        task="classify",
+        scores=scores,
+        baseline=beside,
+        by_example=(ByExample(key="accuracy", unit="points of accuracy", values=_right(truth, given), score=percent),),
+        examples=len(texts),
+        seconds=seconds,
     )
 
 
@@ -235,9 +249,7 @@ def compare_with_bag_of_words(
             resampling=resampling,
         )
     )
-    comparison = compare_paired(
-        _right(truth, ours), _right(truth, given), lambda sums: 100 * sums[..., 0] / sums[..., 1], resampling
-    )
+    comparison = compare_paired(_right(truth, ours), _right(truth, given), percent, resampling)
     seen = {example.texts for example in training}
     return Baseline(
         training=training[0].place.rpartition(":")[0],
@@ -280,6 +292,7 @@ def _score_tags(reader: Reader, path: str | Path, fields: ReaderFields, resampli
         scores=score_tags(truth, given, scheme, resampling=resampling),
         strict=score_tags(truth, given, scheme, strict=True, resampling=resampling),
         repaired=read.repaired,
+        by_example=(span_statistics(truth, given, scheme),),
         examples=len(truth),
         seconds=seconds,
     )
@@ -312,10 +325,12 @@ def _score_questions(
     answers = [question.answers for question in read.questions]
     threshold = reader.settings.no_answer_threshold if not all(answers) else float("inf")
     given = [text if score <= threshold else "" for text, score in unforced]
+    scores = score_answers(given, answers, unforced=unforced, resampling=resampling)
     return ReaderEvaluation(
         data=str(path),
         task="answer",
-        scores=score_answers(given, answers, unforced=unforced, resampling=resampling),
+        scores=scores,
+        by_example=answer_statistics(given, answers, scores.version),
         left_out=read.left_out,
         examples=len(asked),
         seconds=seconds,
@@ -341,7 +356,14 @@ def _score_vectors(reader: Reader, path: str | Path, fields: ReaderFields, resam
         if judged is None
         else score_likeness(firsts, seconds_, judged)
     )
-    return ReaderEvaluation(data=str(path), task="embed", scores=scores, examples=2 * len(texts), seconds=spent)
+    return ReaderEvaluation(
+        data=str(path),
+        task="embed",
+        scores=scores,
+        by_example=(retrieval_statistics(firsts, seconds_, texts),) if judged is None else (),
+        examples=2 * len(texts),
+        seconds=spent,
+    )
 
 
 def _opened(reader: Reader) -> Opened:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headway.corpus.pair_division import Overlap, overlap
 from headway.corpus.pairs import Pairs, read_pairs
@@ -20,6 +21,9 @@ from headway.evaluation.translation import (
     translate_sources,
 )
 from headway.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from headway.tasks.translator import Translator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +88,17 @@ def evaluate_pairs(
     scoring: Scoring | None = None,
     device: str = "auto",
     dtype: str | None = None,
+    engine: str = "torch",
+    bits: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SystemsReport:
     """Score a system's translations of a file of pairs, and compare it with another's.
 
     system, against: a model folder, a bundled model's name, or a text file with one translation a line for each
     distinct source in order. training: pairs of which the test set should have none; how many it has is counted. beam:
-    None is each folder's own. Raises UsageError for a beam where no model translates,
-    DataError for a file of translations with more or fewer lines than sentences.
+    None is each folder's own. device, dtype, engine, bits: as for `Translator`, except that PyTorch runs unless bits or
+    another engine is asked for. Raises UsageError for a beam where no model translates, DataError for a file of
+    translations with more or fewer lines than sentences.
     """
     given = [_is_file(name) for name in (system, against) if name is not None]
     if all(given) and beam is not None:
@@ -103,7 +110,13 @@ def evaluate_pairs(
     found: list[tuple[Translations, Tokenizer | None]] = [
         _given(Path(name), test)
         if _is_file(name)
-        else _translated(name, test, beam=beam, device=device, dtype=dtype, progress=progress)
+        else _translated(
+            _opened(name, device=device, dtype=dtype, engine=engine, bits=bits),
+            name,
+            test,
+            beam=beam,
+            progress=progress,
+        )
         for name in (system, against)
         if name is not None
     ]
@@ -138,18 +151,20 @@ def _given(path: Path, test: TestSet) -> tuple[Translations, None]:
     return Translations(name=str(path), texts=read_translations(path, test)), None
 
 
+def _opened(model: str | Path, *, device: str, dtype: str | None, engine: str, bits: int | None) -> "Translator":
+    from headway.tasks.translator import Translator
+
+    return Translator(model, device=device, dtype=dtype, engine="auto" if bits else engine, bits=bits)
+
+
 def _translated(
+    translator: "Translator",
     model: str | Path,
     test: TestSet,
     *,
     beam: int | None,
-    device: str,
-    dtype: str | None,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Translations, Tokenizer]:
-    from headway.tasks.translator import Translator
-
-    translator = Translator(model, device=device, dtype=dtype)
     beam = translator.defaults.beam if beam is None else beam
     translations = translate_sources(translator, test, name=str(model), beam=beam, progress=progress)
     return translations, translator.sides.source

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from headway.errors import DataError
-from headway.evaluation.bootstrap import Resampling
+from headway.evaluation.bootstrap import ByExample, Resampling, percent
 from headway.evaluation.classification_scores import accuracy_interval
 
 Array = numpy.ndarray[Any, Any]
@@ -48,12 +48,7 @@ def score_retrieval(
     level = (resampling or Resampling()).level
     if len(texts) < 2:
         raise DataError(f"a partner is looked for among others, but there are {len(texts)} pairs\nGive two or more.")
-    ranks = numpy.concatenate(
-        [
-            _ranks(_unit(firsts), _unit(seconds), [second for _, second in texts]),
-            _ranks(_unit(seconds), _unit(firsts), [first for first, _ in texts]),
-        ]
-    )
+    ranks = _both_ways(firsts, seconds, texts)
     band = accuracy_interval(ranks == 1, level=level)
     return RetrievalScores(
         pairs=len(texts),
@@ -61,6 +56,18 @@ def score_retrieval(
         retrieval_accuracy_band=(band.low, band.high),
         mean_reciprocal_rank=float((1.0 / ranks).mean()),
         level=level,
+    )
+
+
+def retrieval_statistics(firsts: Array, seconds: Array, texts: Sequence[tuple[str, str]]) -> ByExample:
+    """How often the partner is nearest, of both ways, for each pair, to compare two models by."""
+    nearest = (_both_ways(firsts, seconds, texts) == 1).reshape(2, -1).sum(axis=0)  # (N,)
+    values = numpy.stack([nearest, numpy.full(len(texts), 2)], axis=1)  # (N, 2)
+    return ByExample(
+        key="retrieval_accuracy",
+        unit="points of partners nearest",
+        values=values,
+        score=percent,
     )
 
 
@@ -77,6 +84,16 @@ def score_likeness(firsts: Array, seconds: Array, judgements: Sequence[float]) -
         )
     together = ((mine - mine.mean()) * (theirs - theirs.mean())).mean()
     return LikenessScores(pairs=len(judgements), spearman=float(together / max(mine.std() * theirs.std(), 1e-12)))
+
+
+def _both_ways(firsts: Array, seconds: Array, texts: Sequence[tuple[str, str]]) -> Array:
+    """(2N,) the ranks of the second texts, then of the first."""
+    return numpy.concatenate(
+        [
+            _ranks(_unit(firsts), _unit(seconds), [second for _, second in texts]),
+            _ranks(_unit(seconds), _unit(firsts), [first for first, _ in texts]),
+        ]
+    )
 
 
 def _unit(vectors: Array) -> Array:

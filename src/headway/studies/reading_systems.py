@@ -143,7 +143,7 @@ def _measure_text(plan: Plan, folder: Path, result: RunResult, documents: Sequen
     if family_behind(result.family).decoder:
         rows = int(plan.family(result.family).recipe["train"]["window"])
         return TextMeasure(written=tuple(_written(place, documents, rows)))
-    reader = Reader(place)
+    reader = Reader(place, engine="torch")
     guessed, each = [], []
     with tempfile.TemporaryDirectory() as name:
         piece = Path(name) / "piece.txt"
@@ -194,7 +194,7 @@ def _spread_windows(tokenizer: Tokenizer, documents: Sequence[str], room: int) -
 
 
 def _measure_task(folder: Path, result: RunResult, task: TaskPlan) -> TaskMeasure:
-    reader = Reader(model_folder(folder, result))
+    reader = Reader(model_folder(folder, result), engine="torch")
     if task.kind == "classify":
         examples = labelled_part(folder, task.name, "test")
         texts: Any = [example.text if example.other is None else (example.text, example.other) for example in examples]

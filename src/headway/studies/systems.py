@@ -60,7 +60,7 @@ def translate_all(
         path = folder / RESULTS / f"{name}.translations.json"
         if not path.exists():
             reporter.note(f"{name} translates {len(test.sources):,} test sentences")
-            translator = Translator(model_folder(folder, result), device="auto")
+            translator = Translator(model_folder(folder, result), device="auto", engine="torch")
             made = translate_sources(translator, test, name=name, beam=plan.asked.beam)
             save_result(path, to_dict(made))
         systems.append(System(result=result, translations=_load(path)))
@@ -73,7 +73,7 @@ def decoding_speeds(
     """Sentences a second of one model of each family, in turn and several times: the medians."""
     first = {system.family: system for system in reversed(systems)}
     translators = {
-        found.name: Translator(model_folder(folder, first[found.name].result), device="auto")
+        found.name: Translator(model_folder(folder, first[found.name].result), device="auto", engine="torch")
         for found in plan.families
         if found.name in first
     }
@@ -97,7 +97,7 @@ def alignments(
     for system in systems:
         if system.family in found:
             continue
-        translator = Translator(model_folder(folder, system.result), device="auto")
+        translator = Translator(model_folder(folder, system.result), device="auto", engine="torch")
         try:
             translations = translator.translate(list(sentences), beam=plan.asked.beam, alignment=True)
         except UsageError as error:

@@ -112,7 +112,7 @@ def score_heads(
     if not kept:
         raise DataError("there is no pair to judge heads by that the model can read\nGive pairs of single sentences.")
     maps = attention_maps(
-        sides.model, [source_ids[at] for at in kept], [target_ids[at] for at in kept], start=sides.start
+        sides.traced, [source_ids[at] for at in kept], [target_ids[at] for at in kept], start=sides.start
     )
     n_layers, n_heads = maps[0].shape[:2]
     heads: list[Head] = [(layer, head) for layer in range(n_layers) for head in (*range(n_heads), None)]

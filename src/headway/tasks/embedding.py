@@ -26,8 +26,8 @@ def embed(reader: Opened, texts: Sequence[str], *, pooling: str, normalise: bool
         if total is None:
             total = torch.zeros(len(texts), values.shape[-1], dtype=torch.float64)
         for row, state, length in zip(some, values, lengths.tolist(), strict=True):
-            # Padding is zero, so that the sum is that of the row's own tokens.
-            total[row.text] += state.sum(dim=0) if pooling == "mean" else state[0] * length
+            # The padding is zero, but the order of a sum depends on how much is summed.
+            total[row.text] += state[:length].sum(dim=0) if pooling == "mean" else state[0] * length
             weights[row.text] += length
     assert total is not None
     vectors = total / weights[:, None]

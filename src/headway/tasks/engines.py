@@ -44,19 +44,19 @@ class Asked:
         return self.engine == "compiled" or self.bits is not None
 
 
-def in_engine(model: "nn.Module", asked: Asked) -> Any:
+def in_engine(model: "nn.Module", asked: Asked, *, reads: bool = False) -> Any:
     """The model in the engine that is to run it: a compiled one, or the PyTorch model itself in a native precision.
 
-    What runs, and why, is logged. Raises ResourceError where the compiled engine was asked for and cannot run it,
-    ConfigError for other bits.
+    What runs, and why, is logged. reads: by the encoder protocol, for a family that keeps both. Raises ResourceError
+    where the compiled engine was asked for and cannot run it, ConfigError for other bits.
     """
     from headway.engine.compile import compiled
     from headway.models.registry import family_of
     from headway.tasks.placement import into_native_precision
 
-    reason = "engine=torch was asked for" if asked.engine == "torch" else _why_not(model, asked)
+    reason = "engine=torch was asked for" if asked.engine == "torch" else _why_not(model, asked, reads)
     if reason is None:
-        made = compiled(model, family_of(model).name, bits=asked.bits)
+        made = compiled(model, family_of(model).name, bits=asked.bits, reads=reads)
         how = (made.bits, made.kernels, made.threads)
         logger.info("runs on the compiled engine: %d bits a weight, %s kernels, %d threads", *how)
         return made
@@ -68,7 +68,7 @@ def in_engine(model: "nn.Module", asked: Asked) -> Any:
     return model
 
 
-def _why_not(model: "nn.Module", asked: Asked) -> str | None:
+def _why_not(model: "nn.Module", asked: Asked, reads: bool) -> str | None:
     from headway.engine.compile import why_not
     from headway.engine.extension import is_built
     from headway.models.registry import family_of
@@ -80,4 +80,4 @@ def _why_not(model: "nn.Module", asked: Asked) -> str | None:
         return "dtype was given"
     if not is_built():
         return "the engine was not built when headway was installed (it takes a C++20 compiler)"
-    return why_not(model, family_of(model).name)
+    return why_not(model, family_of(model).name, reads=reads)

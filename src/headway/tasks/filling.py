@@ -1,5 +1,6 @@
 """What stood behind a mask: the likeliest tokens, with the text as each would make it."""
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -28,22 +29,23 @@ class Fill:
 def fill(reader: Opened, text: str, *, top: int) -> tuple[Fill, ...]:
     """The `top` likeliest tokens for each mask of the text, mask by mask; special tokens are never guessed.
 
-    A text longer than the model is read around each mask. Raises UsageError for a text without a mask and a reader
-    that guesses no words.
+    A mask is written [MASK], or as the tokenizer writes its own. A text longer than the model is read around each mask.
+    Raises UsageError for a text without a mask, FormatError for a reader that guesses no words.
     """
     if getattr(reader.model, "output", None) is None or not hasattr(reader.model, "before_output"):
         raise FormatError(
             f"{reader.name} guesses no words: it has no masked-word head\n"
             "Take a model trained with --family bert; one that writes goes on from a text instead: headway write"
         )
-    mask = reader.tokenizer.mask
-    if mask is None:
+    mask, own = reader.tokenizer.mask, reader.tokenizer.mask_token
+    if mask is None or own is None:
         raise FormatError(f"the tokenizer of {reader.name} has no {MASK}, so nothing can be hidden from it")
     if not 1 <= top <= reader.tokenizer.size:
         raise UsageError(f"top must be in 1..{reader.tokenizer.size}, but got {top}")
     if not text.strip():
         raise DataError(f"there is no text; give one with {MASK} where a word is to be guessed")
-    ids = reader.tokenizer.encode(text, allowed_special={MASK})
+    apart = _apart(text, own)
+    ids = reader.tokenizer.encode(own.join(apart[::2]), allowed_special={own})
     places = [place for place, id in enumerate(ids) if id == mask]
     if not places:
         raise UsageError(f'write {MASK} where a word is to be guessed, for instance "The {MASK} of the Union"')
@@ -60,7 +62,7 @@ def fill(reader: Opened, text: str, *, top: int) -> tuple[Fill, ...]:
             probabilities[special] = -1.0
             best = probabilities.topk(min(top, len(probabilities) - len(special)))
             found[number] = tuple(
-                _guess(reader, text, number, id, value)
+                _guess(reader, apart, number, id, value)
                 for value, id in zip(best.values.tolist(), best.indices.tolist(), strict=True)
             )
     return tuple(guess for number in sorted(found) for guess in found[number])
@@ -75,12 +77,18 @@ def _around(reader: Opened, ids: list[int], place: int, number: int) -> tuple[Ro
     return Row(text=number, ids=laid, segments=segments, begin=begin), place - begin + first
 
 
-def _guess(reader: Opened, text: str, number: int, id: int, probability: float) -> Fill:
+def _apart(text: str, own: str) -> list[str]:
+    """What stands between the masks, and at odd places the masks as they were written."""
+    names = "|".join(re.escape(name) for name in sorted({MASK, own}))
+    return re.split(f"({names})", text)
+
+
+def _guess(reader: Opened, apart: list[str], number: int, id: int, probability: float) -> Fill:
     token = reader.tokenizer.decode([id]).strip()
-    parts = text.split(MASK)
+    parts = list(apart)
     continues = reader.tokenizer.continues_word
     if continues is not None and continues[id]:
         token = token.removeprefix("##")
-        parts[number] = parts[number].rstrip()
-    whole = MASK.join(parts[: number + 1]) + token + MASK.join(parts[number + 1 :])
-    return Fill(place=number, token=token, probability=probability, id=id, text=whole)
+        parts[2 * number] = parts[2 * number].rstrip()
+    parts[2 * number + 1] = token
+    return Fill(place=number, token=token, probability=probability, id=id, text="".join(parts))

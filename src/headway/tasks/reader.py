@@ -12,8 +12,9 @@ from headway.models.registry import family_of
 from headway.tasks.answering import Answer, answer
 from headway.tasks.classifying import Classification, classify, label_logits
 from headway.tasks.embedding import embed
+from headway.tasks.engines import Asked, in_engine
 from headway.tasks.filling import Fill, fill
-from headway.tasks.placement import choose_device, into_native_precision
+from headway.tasks.placement import choose_device
 from headway.tasks.reading import Opened, checked
 from headway.tasks.tagging import Repair, Tagging, tag
 from headway.text.tokenizer import Tokenizer
@@ -34,33 +35,38 @@ class Reader:
         model: str | Path = "reader",
         *,
         device: "str | torch.device" = "auto",
+        engine: str = "auto",
         dtype: "str | torch.dtype | None" = None,
+        bits: int | None = None,
     ) -> None:
         """A model folder of ours or of Hugging Face, or a bundled model's name.
 
-        dtype: None keeps the stored precision, but bfloat16 runs as float32 where the processor lacks it. Raises
-        FormatError for a folder that is damaged, holds a model that does not read, or has no tokenizer.
+        engine, bits: see `engines.Asked`; "auto" on a CPU is the compiled engine where it knows the model. dtype:
+        PyTorch's; None keeps the stored precision, but bfloat16 runs as float32 where the processor lacks it. What runs
+        is logged. Raises FormatError for a folder that is damaged, holds a model that does not read, or has no
+        tokenizer, ResourceError for an engine that is not there or does not know the model.
         """
+        asked = Asked(engine=engine, bits=bits, dtype=dtype)
         folder = locate(model)
         network, tokenizer = load(folder, device=choose_device(device), dtype=dtype)
         if tokenizer is None:
             raise FormatError(f"{model} has no tokenizer, so no text can be given to it; put its files into the folder")
-        if dtype is None:
-            into_native_precision(network)
-        self._join(network, tokenizer, read_reader_settings(folder), str(model))
+        _check_reads(network, str(model))
+        self._join(in_engine(network, asked, reads=True), tokenizer, read_reader_settings(folder), str(model))
 
     @classmethod
     def of(
         cls, model: Any, tokenizer: Tokenizer, settings: ReaderSettings | None = None, *, name: str = "the model"
     ) -> "Reader":
         """A reader of a model in memory, which is put in evaluation mode; settings: what its folder would say."""
+        _check_reads(model, name)
         reader = cls.__new__(cls)
-        reader._join(model, tokenizer, settings or ReaderSettings(), name)
+        reader._join(model.eval(), tokenizer, settings or ReaderSettings(), name)
         return reader
 
     @property
     def model(self) -> Any:
-        """The model, in evaluation mode."""
+        """The model, in evaluation mode, or the compiled engine's."""
         return self._opened.model
 
     @property
@@ -203,7 +209,11 @@ class Reader:
             )
 
     def _join(self, model: Any, tokenizer: Tokenizer, settings: ReaderSettings, name: str) -> None:
-        if not family_of(model).encoder or family_of(model).reads_source:
-            verb = "headway translate" if family_of(model).reads_source else "headway write"
-            raise FormatError(f"{name} is a {family_of(model).name}, which is no reader; {verb} uses it")
-        self._opened = Opened(name=name, model=model.eval(), tokenizer=tokenizer, settings=settings)
+        self._opened = Opened(name=name, model=model, tokenizer=tokenizer, settings=settings)
+
+
+def _check_reads(model: Any, name: str) -> None:
+    family = family_of(model)
+    if not family.encoder or family.reads_source:
+        verb = "headway translate" if family.reads_source else "headway write"
+        raise FormatError(f"{name} is a {family.name}, which is no reader; {verb} uses it")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from headway.corpus.layout_of_texts import added, lay_out, room_for_two
 from headway.corpus.strides import windows
+from headway.decoding.feed import device_of
 from headway.errors import DataError, FormatError
 from headway.formats.reader_settings import ReaderSettings
 from headway.text.tokenizer import Tokenizer
@@ -43,6 +44,11 @@ class Opened:
         context = getattr(self.model, "context", None) or 512
         return min(self.settings.longest or context, context)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model takes its ids."""
+        return device_of(self.model)
+
     def room(self, *, pair: bool) -> int:
         """The ids of text that a row holds. Raises FormatError where there is none."""
         room = self.longest - added(self.tokenizer, pair)
@@ -53,7 +59,6 @@ class Opened:
     @torch.no_grad()
     def states(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], Tensor, Tensor]]:
         """The model's states (B, T, D) of rows in batches of like length, with the rows and their lengths (B,)."""
-        device = next(self.model.parameters()).device
         for some in by_length(rows):
             width = max(len(row.ids) for row in some)
             ids = torch.zeros(len(some), width, dtype=torch.int64)
@@ -63,7 +68,11 @@ class Opened:
                 segments[place, : len(row.ids)] = torch.tensor(row.segments, dtype=torch.int64)
             lengths = torch.tensor([len(row.ids) for row in some])
             pairs = bool(segments.any())
-            yield some, self.model.encode(ids.to(device), lengths, segments.to(device) if pairs else None), lengths
+            yield (
+                some,
+                self.model.encode(ids.to(self.device), lengths, segments.to(self.device) if pairs else None),
+                lengths,
+            )
 
 
 def by_length(rows: Sequence[Row]) -> Iterator[list[Row]]:

@@ -24,10 +24,14 @@ class Summariser:
         model: str | Path | Translator,
         *,
         device: "str | torch.device" = "auto",
+        engine: str = "auto",
         dtype: "str | torch.dtype | None" = None,
+        bits: int | None = None,
     ) -> None:
         """Open a model; what `Translator` says of it holds here too."""
-        self.translator = model if isinstance(model, Translator) else Translator(model, device=device, dtype=dtype)
+        if not isinstance(model, Translator):
+            model = Translator(model, device=device, engine=engine, dtype=dtype, bits=bits)
+        self.translator = model
 
     @overload
     def summarise(

@@ -58,8 +58,9 @@ class Translation:
 class Sides:
     """A model that reads a source, the tokenizers of both its sides, and the ids that begin and end.
 
-    barred: ids that are never written. head: the attention that aligns best, where that is known. longest: the most
-    source tokens, the end included.
+    plain: the same model in PyTorch where `model` is a compiled one, which keeps no trace. barred: ids that are never
+    written. head: the attention that aligns best, where that is known. longest: the most source tokens, the end
+    included.
     """
 
     model: AnyDecoder
@@ -68,9 +69,15 @@ class Sides:
     source_end: int
     start: int
     ends: frozenset[int]
+    plain: AnyDecoder | None = None
     barred: frozenset[int] = frozenset()
     head: Head | None = None
     longest: int = 256
+
+    @property
+    def traced(self) -> AnyDecoder:
+        """The model to be asked for its attention."""
+        return self.model if self.plain is None else self.plain
 
     @property
     def unknown(self) -> int | None:
@@ -198,7 +205,7 @@ def _translate(sides: Sides, pieces: Sequence[_Piece], request: TranslationReque
     search = _search(sides, len(pieces[0].prompt), request)
     if request.temperature is None:
         found = beam_search(
-            sides.model,
+            sides.traced if search.coverage_penalty else sides.model,
             [piece.prompt for piece in pieces],
             search,
             sources=[piece.ids for piece in pieces],
@@ -214,7 +221,7 @@ def _translate(sides: Sides, pieces: Sequence[_Piece], request: TranslationReque
     if not aligned:
         return made
     weights = align(
-        sides.model,
+        sides.traced,
         [pieces[at].ids for at in aligned],
         [made[at].ids for at in aligned],
         start=sides.start,

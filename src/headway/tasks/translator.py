@@ -1,6 +1,7 @@
 """Translator: a text in, its translation out, by any model that reads a source. Many texts go in batches."""
 
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast, overload
@@ -17,6 +18,8 @@ from headway.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_MODEL = "en-fr"
 Texts = list[str] | tuple[str, ...]
 _RATIO, _EXTRA = 3.0, 10  # where nothing is said: a model that never ends must end somewhere
@@ -31,20 +34,26 @@ class Translator:
         model: str | Path = DEFAULT_MODEL,
         *,
         device: "str | torch.device" = "auto",
+        engine: str = "auto",
         dtype: "str | torch.dtype | None" = None,
+        bits: int | None = None,
     ) -> None:
         """Open a model folder, or a bundled model by name; an existing path wins over a name.
 
         Defaults of the search are the folder's (generation_config.json: num_beams, length_penalty, max_new_tokens or
-        max_length). device, dtype: as for `Writer`. Raises FormatError where the folder has no tokenizer that headway
-        reads, UsageError for a model that reads no source.
+        max_length). device, engine, dtype, bits: as for `Writer`. A compiled model keeps no trace: alignments come from
+        one pass in PyTorch over the finished translation, at the stored precision, and a search with a coverage penalty
+        runs there as a whole. Raises FormatError where the folder has no tokenizer that headway reads, UsageError for a
+        model that reads no source, ResourceError for a device or an engine that is not there.
         """
         from headway.formats.bundled import locate
         from headway.formats.folder import family_of_folder, load, load_target_tokenizer, read_generation
         from headway.formats.reading import read_json
         from headway.models.registry import FAMILIES
+        from headway.tasks.engines import Asked, in_engine
         from headway.tasks.placement import choose_device, into_native_precision
 
+        asked = Asked(engine=engine, bits=bits, dtype=dtype)
         folder = locate(model).resolve()
         name = family_of_folder(folder)
         if not FAMILIES[name].reads_source:
@@ -59,10 +68,14 @@ class Translator:
                 f"{model} holds weights but no tokenizer that headway reads, and a translator needs one\n"
                 "Put the model's tokenizer.json into the folder, and one of the target's own under target/."
             )
-        if dtype is None:
+        running: AnyDecoder = in_engine(loaded, asked)
+        plain: AnyDecoder | None = None
+        if running is not loaded:
             into_native_precision(loaded)
+            plain = cast(AnyDecoder, loaded)
         settings = {**_special_ids(read_json(folder, "config.json")), **read_generation(folder)}
-        self._join(cast(AnyDecoder, loaded), tokenizer, load_target_tokenizer(folder) or tokenizer, settings)
+        self._join(running, tokenizer, load_target_tokenizer(folder) or tokenizer, settings, plain)
+        self._insists = asked.insists
 
     @classmethod
     def of(
@@ -78,6 +91,7 @@ class Translator:
         target_tokenizer: None where one tokenizer serves both sides. generation: what generation_config.json would say.
         """
         translator = cls.__new__(cls)
+        translator._insists = False
         translator._join(model, tokenizer, target_tokenizer or tokenizer, generation or {})
         return translator
 
@@ -260,7 +274,7 @@ class Translator:
                 f"an alignment takes at most {context} tokens (the model's context) on a side, but got {longest}\n"
                 "Give one sentence at a time."
             )
-        weights = align(sides.model, source_ids, target_ids, start=sides.start, head=head or sides.head)
+        weights = align(sides.traced, source_ids, target_ids, start=sides.start, head=head or sides.head)
         return [
             attention_of(sides.source, sides.target, *pair, at_blanks=at_blanks)
             for pair in zip(source_ids, target_ids, weights, strict=True)
@@ -287,6 +301,13 @@ class Translator:
         batch_tokens: int = 1600,
     ) -> TranslationRequest:
         """The arguments of `translate`, checked, with the folder's defaults in place of None."""
+        if coverage_penalty and self.sides.plain is not None:
+            if self._insists:
+                raise UsageError(
+                    f"coverage_penalty={coverage_penalty} reads the attention, which the engine does not show\n"
+                    "Leave it out, or open the model with engine=torch."
+                )
+            logger.info("a coverage penalty reads the attention: this search runs on PyTorch")
         drawn = temperature is not None
         search = Search(
             beam=beam if beam is not None else 1 if drawn else max(self.defaults.beam, n_best),
@@ -313,7 +334,15 @@ class Translator:
             batch_tokens=batch_tokens,
         )
 
-    def _join(self, model: AnyDecoder, source: Tokenizer, target: Tokenizer, generation: Mapping[str, object]) -> None:
+    # Six parameters: the two sides, what runs, and what shows how.
+    def _join(
+        self,
+        model: AnyDecoder,
+        source: Tokenizer,
+        target: Tokenizer,
+        generation: Mapping[str, object],
+        plain: AnyDecoder | None = None,
+    ) -> None:
         import torch
 
         if isinstance(model, torch.nn.Module):
@@ -330,6 +359,7 @@ class Translator:
             )
         self.sides = Sides(
             model=model,
+            plain=plain,
             source=source,
             target=target,
             source_end=source_end,

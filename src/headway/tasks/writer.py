@@ -61,6 +61,7 @@ class Writer:
         """
         from headway.formats.bundled import locate
         from headway.formats.folder import load, read_generation
+        from headway.formats.reader_settings import read_reader_settings
         from headway.models.registry import family_of
         from headway.tasks.engines import Asked, in_engine
         from headway.tasks.placement import choose_device
@@ -74,10 +75,8 @@ class Writer:
                 f'Translate with it: headway translate {model} "A sentence."'
             )
         if not family_of(loaded).decoder or getattr(loaded.config, "head", "write") != "write":
-            raise UsageError(
-                f"{model} reads texts and does not write any\n"
-                f'Read with it: headway fill {model} "A [MASK] text.", or headway classify {model} --text "A text."'
-            )
+            verb = read_reader_settings(folder).task or "fill"
+            raise UsageError(f"{model} reads texts and does not write any\nIts own verb is headway {verb} {model}")
         if tokenizer is None:
             raise FormatError(
                 f"{model} holds weights but no tokenizer that headway reads, and a writer needs one\n"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MASK = "[MASK]"
 """The token that hides a word, in vocabularies of bytes too."""
+_MASKS = (MASK, "<mask>")  # the second is RoBERTa's and its kin's
 
 
 class Tokenizer(ABC):
@@ -64,9 +65,15 @@ class Tokenizer(ABC):
         return None
 
     @property
+    def mask_token(self) -> str | None:
+        """How the token that hides a word from a reader is written here, or None."""
+        return next((name for name in _MASKS if name in self.special_tokens), None)
+
+    @property
     def mask(self) -> int | None:
         """The id that hides a word from a reader, or None."""
-        return self.special_tokens.get(MASK)
+        name = self.mask_token
+        return None if name is None else self.special_tokens[name]
 
     @property
     def padding(self) -> int | None:

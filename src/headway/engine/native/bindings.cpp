@@ -5,7 +5,6 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
 #include <stdexcept>
 
 #include "bindings.h"
@@ -16,26 +15,6 @@ using namespace nb::literals;
 
 namespace headway {
 namespace {
-
-// A state that one thread at a time may use.
-struct Held {
-  explicit Held(State state) : state(std::move(state)) {}
-  State state;
-  std::atomic<bool> busy{false};
-};
-
-class Use {
- public:
-  explicit Use(Held& held) : held_(held) {
-    if (held.busy.exchange(true)) throw std::runtime_error("two threads use one state at once");
-  }
-  ~Use() { held_.busy.store(false); }
-  Use(const Use&) = delete;
-  Use& operator=(const Use&) = delete;
-
- private:
-  Held& held_;
-};
 
 GPT2* make_gpt2(const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
   const auto whole = [&](const char* name) { return nb::cast<int>(sizes[name]); };
@@ -54,18 +33,6 @@ GPT2* make_gpt2(const nb::dict& sizes, const nb::dict& weights, int bits, const 
   const Tensors tensors = tensors_of(weights);
   const Unlocked unlocked;
   return new GPT2(made, tensors, static_cast<Width>(bits), kernels);
-}
-
-void step(const GPT2& model, const Ints& ids, const Ints& counts, Held& held, bool every, int threads, const OutArray& logits) {
-  const Use use(held);
-  const int rows = static_cast<int>(counts.size());
-  const int columns = static_cast<int>(ids.ndim() == 2 ? ids.shape(1) : 0);
-  const std::size_t wanted = static_cast<std::size_t>(rows) * (every ? columns : 1) * model.logits_stride();
-  if (ids.size() != static_cast<std::size_t>(rows) * columns || logits.size() < wanted) {
-    throw std::invalid_argument("ids and logits must fit the counts");
-  }
-  const Unlocked unlocked;
-  model.step(span_of(ids), columns, span_of(counts), held.state, every, threads, logits.data());
 }
 
 nb::tuple lengths(const Held& held) {
@@ -101,11 +68,12 @@ NB_MODULE(_native, m) {
         new (at) GPT2(std::move(*made));
       }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "")
       .def("start", [](const GPT2& model, int rows) { return new Held(model.start(rows)); }, nb::rv_policy::take_ownership)
-      .def("step", &step, "ids"_a, "counts"_a, "state"_a, "every"_a, "threads"_a, "logits"_a)
+      .def("step", &step<GPT2>, "ids"_a, "counts"_a, "state"_a, "every"_a, "threads"_a, "logits"_a)
       .def_prop_ro("logits_stride", &GPT2::logits_stride)
       .def_prop_ro("kernels", &GPT2::kernels)
       .def_prop_ro("bytes", &GPT2::bytes);
   bind_bert(m);
+  bind_transformer(m);
 }
 
 }  // namespace headway

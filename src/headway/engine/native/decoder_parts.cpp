@@ -1,6 +1,7 @@
 #include "decoder_parts.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 #include "half.h"
@@ -56,10 +57,17 @@ Matrix linear(const Tensors& tensors, const std::string& name, int outputs, int 
   }
 }
 
+std::vector<float> finite(const Tensors& tensors, const std::string& name, std::int64_t rows, std::int64_t columns) {
+  const Tensor& found = need(tensors, name, rows, columns);
+  std::vector<float> values(found.data, found.data + rows * columns);
+  if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
+    throw std::invalid_argument(name + " must hold finite numbers alone, but has one that is NaN or infinite");
+  }
+  return values;
+}
+
 Norm norm(const Tensors& tensors, const std::string& name, int width, float epsilon) {
-  const float* weight = need(tensors, name + ".weight", 1, width).data;
-  const float* bias = need(tensors, name + ".bias", 1, width).data;
-  return {{weight, weight + width}, {bias, bias + width}, epsilon};
+  return {finite(tensors, name + ".weight", 1, width), finite(tensors, name + ".bias", 1, width), epsilon};
 }
 
 void Floats::shape(int count, int width) {
@@ -135,7 +143,7 @@ void AttentionRoom::run(const Kernels& kernels, const PageShape& shape, Attentio
 }
 
 void attend(Computing& computing, const State& state, int layer, std::span<const Segment> segments, const Floats& qkv,
-            float scale, Floats& out) {
+            float scale, Floats& out, const float* bias) {
   const PageShape& shape = state.shape();
   const int model = shape.heads * shape.head_width;
   const int tasks = static_cast<int>(segments.size()) * shape.heads;
@@ -157,6 +165,8 @@ void attend(Computing& computing, const State& state, int layer, std::span<const
     attention.out = out.row(segment.at) + head * shape.head_width;
     attention.out_stride = out.stride();
     attention.first_seen = segment.first + 1;
+    attention.bias = bias_of(bias, head);
+    attention.position = segment.first;
     attention.queries_count = segment.count;
     attention.scale = scale;
     room.run(computing.kernels, shape, attention);

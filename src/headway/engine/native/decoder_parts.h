@@ -22,6 +22,8 @@ using Tensors = std::unordered_map<std::string, Tensor>;
 
 // Throws std::invalid_argument where a tensor is missing or has another shape.
 const Tensor& need(const Tensors& tensors, const std::string& name, std::int64_t rows, std::int64_t columns);
+// A copy of it; throws where a number is not finite, too.
+std::vector<float> finite(const Tensors& tensors, const std::string& name, std::int64_t rows, std::int64_t columns);
 Matrix linear(const Tensors& tensors, const std::string& name, int outputs, int inputs, Width width, bool bias = true);
 
 struct Norm {
@@ -91,8 +93,12 @@ class AttentionRoom {
 };
 
 // Stores the keys and values of a segment's tokens in its row's pages, and lets their queries read all that stand there.
-// qkv (tokens, 3 * width): queries, keys, values.
+// qkv (tokens, 3 * width): queries, keys, values. bias: null, or (heads, kBiases) of what is added to the scores.
 void attend(Computing& computing, const State& state, int layer, std::span<const Segment> segments, const Floats& qkv,
-            float scale, Floats& out);
+            float scale, Floats& out, const float* bias = nullptr);
+
+// A head's additions to its scores, from keys that are kFarthest and more before the query to those as far behind it.
+inline constexpr int kBiases = 2 * kFarthest + 1;
+inline const float* bias_of(const float* all, int head) { return all == nullptr ? nullptr : all + head * kBiases + kFarthest; }
 
 }  // namespace headway

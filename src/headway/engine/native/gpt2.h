@@ -3,12 +3,11 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "decoder_parts.h"
+#include "decoder_step.h"
 
 namespace headway {
 
@@ -38,11 +37,8 @@ class GPT2 {
   State start(int rows) const { return State(store_, rows); }
   int logits_stride() const { return padded(sizes_.vocabulary, kPanel); }
 
-  // ids (rows, columns), counts (rows): see the decoding protocol. logits: (rows, logits_stride), or
-  // (rows, columns, logits_stride) where `every`; what no token stands before is left as it is. Throws
-  // std::invalid_argument or std::length_error (past the context) and leaves the state as it was.
-  void step(std::span<const std::int64_t> ids, int columns, std::span<const std::int64_t> counts, State& state,
-            bool every, int threads, float* logits) const;
+  // logits: see Outputs. Throws as `check` does and leaves the state as it was.
+  void step(const Step& step, State& state, int threads, float* logits) const;
 
  private:
   struct Layer {
@@ -51,11 +47,10 @@ class GPT2 {
     float scale;
   };
   struct Workspace {
-    Floats stream, normal, qkv, attended, hidden, last;
+    Floats stream, normal, qkv, attended, hidden;
   };
 
-  void check(std::span<const std::int64_t> ids, int columns, std::span<const std::int64_t> counts, const State& state) const;
-  void embed(std::span<const std::int64_t> ids, int columns, std::span<const Segment> slice, Floats& stream) const;
+  void embed(const Step& step, std::span<const Segment> slice, Floats& stream) const;
 
   GPT2Sizes sizes_;
   const Kernels& kernels_;

@@ -12,7 +12,7 @@
 
 namespace headway {
 
-enum class Activation : int { none, gelu_tanh, gelu, relu, silu };
+enum class Activation : int { none, gelu_tanh, gelu, relu, silu, tanh };
 
 // Rows that a matrix is multiplied with. Bytes where the matrix is of 8 or 4 bit, else floats; padded with zeros to
 // `stride` inputs, a multiple of kGroup.
@@ -25,14 +25,14 @@ struct Rows {
   int stride = 0;
 };
 
-enum class Then : int { store, activate, add };
+enum class Then : int { store, activate, add, gate };
 
 struct Product {
   const Matrix* matrix = nullptr;
   Rows rows;
   float* out = nullptr;  // (count, out_stride); out_stride is at least the outputs padded to kPanel
   std::int64_t out_stride = 0;
-  Then then = Then::store;  // add: to what stands in out
+  Then then = Then::store;  // add: to what stands in out; gate: times what stands there
   Activation activation = Activation::none;
 };
 
@@ -47,12 +47,15 @@ struct Attention {
   const void* const* values = nullptr;
   int first_seen = 0;  // the first query sees so many keys
   bool causal = true;  // each next query sees one more; else all see as many
+  const float* bias = nullptr;  // null, or what is added to a score: by how far, up to kFarthest, the key is past the query
+  int position = 0;             // of the first query, where there is a bias
   int queries_count = 0;
   int head_width = 0;
   float scale = 1.0f;
   float* scratch = nullptr;  // kQueryTile * the keys seen by the last query, padded to kPanel, + kQueryTile * head width padded
 };
 inline constexpr int kQueryTile = 4;
+inline constexpr int kFarthest = 128;
 
 struct Kernels {
   const char* name;

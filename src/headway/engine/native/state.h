@@ -54,6 +54,7 @@ struct Row {
   std::vector<Page> pages;
   int length = 0;
   int latest = 0;  // tokens of the latest step, which may be taken back
+  std::shared_ptr<const void> source;  // what the row reads beside its own tokens; the model knows what it is
 };
 
 class State {
@@ -69,6 +70,7 @@ class State {
   void join(State& other);
   void rewind(std::span<const std::int64_t> counts);
   State copy() const { return *this; }
+  void read(int row, std::shared_ptr<const void> source) { rows_[row].source = std::move(source); }
 
   // Pages of its own for `count` more tokens of each row; nothing else changes, and all of it is kept or none.
   void make_room(std::span<const std::int64_t> counts);
