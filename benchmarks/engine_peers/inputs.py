@@ -1,8 +1,9 @@
 """The models with random weights, and what they are given: the same for every peer, from fixed seeds.
 
 Weights as a training begins with them make a tied GPT-2 repeat its last token for ever, because the token's own
-embedding is most of what meets the output matrix. So the matrices of the blocks are multiplied by four: then what the
-blocks add is far larger than the embedding, and the greedy text wanders; a run says where it does not.
+embedding is most of what meets the output matrix. So the matrices of the blocks are multiplied by four, the
+Transformer's too: then what the blocks add is far larger than the embedding, and the text wanders; a run says where it
+does not.
 """
 
 from pathlib import Path
@@ -59,7 +60,12 @@ def _make_bert(folder: Path, tiny: bool) -> None:
 
 
 def _make_marian(folder: Path, tiny: bool) -> None:
-    save(Transformer(_TINY_MARIAN if tiny else _MARIAN).eval(), None, folder)
+    model = Transformer(_TINY_MARIAN if tiny else _MARIAN).eval()
+    with torch.no_grad():
+        for name, values in model.named_parameters():
+            if values.ndim == 2 and "embedding" not in name:
+                values.mul_(4)
+    save(model, None, folder)
 
 
 _MAKERS = {"gpt2": _make_gpt2, "bert": _make_bert, "marian": _make_marian}

@@ -68,7 +68,12 @@ def _bert(model: Any, job: Job) -> Job:
         for _ in range(job["new"]):
             model.encode(ids)
         seconds = (time.perf_counter() - started) / job["new"]
-    return {"seconds": seconds, "states": numpy.asarray(states)[0].astype("float32").tolist(), **quiet.found}
+    return {
+        "seconds": seconds,
+        "rows": len(ids),
+        "states": numpy.asarray(states)[0].astype("float32").tolist(),
+        **quiet.found,
+    }
 
 
 def _marian(model: Any, job: Job) -> Job:

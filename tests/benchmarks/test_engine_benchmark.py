@@ -20,7 +20,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def tables(bench: Any) -> Any:
-    return bench.tables
+    return bench.medians_and_tables
 
 
 def test_a_tiny_run_has_a_line_for_each_row_and_both_sides_agree(

@@ -1,10 +1,13 @@
 import json
 import logging
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import headway.engine
+from headway.engine.extension import is_built
 from headway.errors import ConfigError, FormatError, HeadwayError, ResourceError
 from headway.formats.folder import save
 from headway.models import hardware
@@ -15,6 +18,7 @@ from headway.text.byte_level import ByteLevelTokenizer
 from headway.text.vocabulary import ByteVocabulary
 
 END = "<|endoftext|>"
+EXTENSION = "headway.engine._native"
 
 
 def tokenizer() -> ByteLevelTokenizer:
@@ -69,6 +73,29 @@ def test_a_folder_without_a_tokenizer_is_refused_with_the_way_out(tmp_path: Path
     save(tiny_model(), None, tmp_path / "tiny")
     with pytest.raises(FormatError, match=r"no tokenizer.*\n.*tokenizer\.json"):
         Writer(tmp_path / "tiny")
+
+
+class NoExtension:
+    """Finds no compiled engine, as where none was built."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == EXTENSION:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_without_the_extension_a_writer_runs_on_pytorch_and_the_engine_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delitem(sys.modules, EXTENSION, raising=False)
+    monkeypatch.delattr(headway.engine, "_native", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [NoExtension, *sys.meta_path])
+    assert not is_built()
+    with caplog.at_level(logging.INFO):
+        assert Writer(folder, device="cpu").write("Once", max_new_tokens=3, seed=1).ids
+    assert "runs on PyTorch: the engine was not built" in caplog.text
+    with pytest.raises(ResourceError, match="the engine was not built"):
+        Writer(folder, device="cpu", engine="compiled")
 
 
 def test_what_is_not_there_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

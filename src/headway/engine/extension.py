@@ -1,5 +1,6 @@
 """The extension module, where it was built; else one clear error, and how to build it."""
 
+import importlib
 import os
 from types import ModuleType
 from typing import Any
@@ -39,10 +40,10 @@ def check_threads(threads: int) -> None:
 
 
 def _load() -> ModuleType | None:
+    name = "headway.engine._native"
     try:
-        from headway.engine import _native
+        return importlib.import_module(name)  # `from headway.engine import _native` would not say what is missing
     except ModuleNotFoundError as error:
-        if error.name != "headway.engine._native":
+        if error.name != name:
             raise
         return None
-    return _native

@@ -35,7 +35,7 @@ def figures(family: str, row: Row, works: Mapping[str, Sequence[Result]], speed:
         if not good:
             continue
         if family != "gpt2":
-            count = len(good[0]["ids"]) if family == "marian" else int(work.split()[1])
+            count = len(good[0]["ids"]) if family == "marian" else good[0]["rows"]
             found[work] = statistics.median(count / result["seconds"] for result in good)
         elif work == "cold start":
             found["loading"] = statistics.median(result["first"] - result["imported"] for result in good)
@@ -118,5 +118,7 @@ def difference(family: str, reference: Result, other: Result) -> str:
 
 def state_error(reference: Result, other: Result) -> float:
     """The largest distance of a number of the first sentence's states."""
-    pairs = zip(reference["states"], other["states"], strict=True)
-    return max(abs(float(a) - b) for own, their in pairs for a, b in zip(own, their, strict=True))
+    own: list[list[float]] = reference["states"]
+    theirs: list[list[float]] = other["states"]
+    rows = zip(own, theirs, strict=True)
+    return max(abs(one - two) for row, their in rows for one, two in zip(row, their, strict=True))
