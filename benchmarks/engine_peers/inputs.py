@@ -65,6 +65,7 @@ def _make_marian(folder: Path, tiny: bool) -> None:
         for name, values in model.named_parameters():
             if values.ndim == 2 and "embedding" not in name:
                 values.mul_(4)
+        model.token_embedding.weight[START] = 0  # as published models have it, and as CTranslate2 takes for granted
     save(model, None, folder)
 
 

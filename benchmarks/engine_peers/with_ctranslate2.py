@@ -11,7 +11,7 @@ from typing import Any
 import ctranslate2  # type: ignore[import-not-found, unused-ignore]
 import numpy
 
-START, END = 7999, 0
+END = 0
 _TYPES = {32: "float32", 16: "bfloat16", 8: "int8"}
 _CLASSES = {"gpt2": "GPT2LMHeadModel", "bert": "BertModel", "marian": "MarianMTModel"}
 
@@ -37,18 +37,17 @@ def prepare(family: str, folder: Path, scratch: Path, bits: int) -> Path:
     names = {"gpt2": "GPT2Loader", "bert": "BertLoader", "marian": "MarianMTLoader"}
     loader = loaders[names[family]]
     specification = loader.get_model_spec(model)
-    tokens = [f"t{number}" for number in range(model.config.vocab_size)]
+    known = model.config.vocab_size - (family == "marian")  # the last id there is the start, which it leaves out
+    tokens = [f"t{number}" for number in range(known)]
     if family == "marian":
         specification.register_source_vocabulary(tokens)
         specification.register_target_vocabulary(tokens)
-        specification.config.decoder_start_token = tokens[START]
+        specification.config.decoder_start_token = tokens[END]  # its embedding is not read: it starts from zeros
     else:
         specification.register_vocabulary(tokens)
-    special = {"bos_token": START, "eos_token": END, "unk_token": 1}
-    for name, number in special.items():
-        if family == "gpt2":
-            number = 50256
-        setattr(specification.config, name, tokens[number])
+    end = 50256 if family == "gpt2" else END
+    for name in ("bos_token", "eos_token", "unk_token"):
+        setattr(specification.config, name, tokens[end])
     specification.validate()
     specification.optimize(quantization=_TYPES[bits])
     made.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ class Marian:
 
     def translate(self, sources: list[list[int]], new: int) -> list[list[int]]:
         """The best hypothesis of each source, `new` tokens long."""
-        search = Search(beam=4, max_new_tokens=new, forbidden_ids=frozenset({END}))
+        search = Search(beam=4, max_new_tokens=new, forbidden_ids=frozenset({START, END}))
         starts = [[START]] * len(sources)
         found = beam_search(self._model, starts, search, sources=sources, end_ids=frozenset({END}))
         return [list(hypotheses[0].ids) for hypotheses in found]

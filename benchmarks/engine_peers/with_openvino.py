@@ -1,7 +1,8 @@
 """OpenVINO: its own reading of a PyTorch module, keys and values kept inside ("stateful"), raw inference requests.
 
 Weights of 8 and 4 bits are made by its quantiser, the package nncf. Arithmetic is in bfloat16 at 16 bits, and at 8 bits
-where the processor has it, in float32 else; the type of keys and values is left as it comes.
+where the processor has it, in float32 else; the type of keys and values is float32 at 32 bits, and else left as it
+comes.
 """
 
 import json
@@ -90,12 +91,14 @@ def _begin_empty(model: Any) -> None:
 
 
 def _compiled(made: Path, bits: int, threads: int) -> Any:
-    settings = {
+    settings: dict[str, Any] = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "bf16" if bits in (16, 8) and processor.has_bfloat16() else "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
     }
+    if bits == 32:
+        settings["KV_CACHE_PRECISION"] = "f32"  # by itself it takes 8 bits, and the row would not be float32
     return openvino.Core().compile_model(made / "model.xml", "CPU", settings)
 
 

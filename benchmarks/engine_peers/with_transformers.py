@@ -81,7 +81,7 @@ class Marian:
 
     @torch.inference_mode()
     def translate(self, sources: list[list[int]], new: int) -> list[list[int]]:
-        """The best hypothesis of each source, `new` tokens long; the end id is suppressed."""
+        """The best hypothesis of each source, `new` tokens long; no end and no start in it."""
         longest = max(map(len, sources))
         ids = torch.tensor([row + [START] * (longest - len(row)) for row in sources])
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in sources])
@@ -89,7 +89,7 @@ class Marian:
             num_beams=4,
             do_sample=False,
             max_new_tokens=new,
-            suppress_tokens=[END],
+            suppress_tokens=[START, END],
             decoder_start_token_id=START,
             pad_token_id=START,
             eos_token_id=END,
