@@ -200,14 +200,20 @@ def test_several_engines_compute_at_once_and_do_not_disturb_each_other() -> None
 
 
 _PROGRAM = """
-import os, sys, threading
+import os, sys, threading, time
 sys.path.insert(0, {folder!r})
 from tiny_gpt2 import feed, in_engine, tiny
 model = in_engine(tiny(context=4000, width=48, n_layers=8), 8, threads=2)
 feed(model, model.start(rows=1), [[1] * 5])
 {rest}
 """
-_EXIT = "threading.Thread(target=lambda: feed(model, model.start(rows=1), [[1] * 3900]), daemon=True).start()"
+# The program ends while the engine computes: PyTorch's own calls, before it, abort a process that ends during one.
+_EXIT = """
+state = model.start(rows=1)
+threading.Thread(target=lambda: feed(model, state, [[1] * 3900]), daemon=True).start()
+while state._held is not None:
+    time.sleep(0.001)
+"""
 _FORK = """
 child = os.fork()
 feed(model, model.start(rows=1), [[1] * 50])
