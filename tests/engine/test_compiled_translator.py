@@ -1,6 +1,7 @@
 """Translating in the engine: what PyTorch finds is found, and what only PyTorch can show still comes from there."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tiny_transformer import tiny
 import headway
 from headway.cli.main import run
 from headway.engine.decoder import Stepping
-from headway.errors import ConfigError, ResourceError, UsageError
+from headway.errors import ConfigError, ResourceError, StorageError, UsageError
 from headway.models.rnn_search import RNNSearch, RNNSearchConfig
 from headway.tasks.summariser import Summariser
 from headway.tasks.translating import Translation
@@ -78,6 +79,29 @@ def test_alignments_come_from_pytorch(bundled: tuple[Translator, Translator]) ->
     assert found is not None and found == expected
     source, target = [ENGLISH[0]], ["Où est la gare ?"]
     assert in_engine.align(source, target) == in_torch.align(source, target)
+
+
+def test_pytorch_s_model_is_opened_by_what_reads_its_attention_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "headway")
+    translator, opened = Translator(folder, device="cpu"), []
+    actual = headway.formats.folder.load
+    monkeypatch.setattr("headway.formats.folder.load", lambda *given, **more: opened.append(1) or actual(*given, **more))
+    translator.translate("Hello.", max_new_tokens=9)
+    assert opened == [] and "in PyTorch as well" not in caplog.text
+    for _ in range(2):
+        translator.translate("Hello.", max_new_tokens=9, alignment=True)
+        assert opened == [1] and "in PyTorch as well" in caplog.text
+
+
+def test_attention_is_never_read_from_other_weights_than_those_that_translate(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "replaced")
+    translator = Translator(tmp_path / "replaced", device="cpu")
+    headway.save(tiny(vocabulary=257, context=53, initial_deviation=0.1), _tokenizer(), tmp_path / "replaced", overwrite=True)
+    assert translator.translate("Hello.", max_new_tokens=9).text
+    with pytest.raises(StorageError, match="Open it again"):
+        translator.align(["Hello."], ["Salut."])
 
 
 def test_auto_is_the_engine_on_a_processor_and_what_runs_is_logged(

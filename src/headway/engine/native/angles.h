@@ -15,8 +15,6 @@ class Angles {
     for (int position = 0; position < kTabled; ++position) fill(position, &table_[static_cast<std::size_t>(position) * 2 * half]);
   }
 
-  int half() const { return half_; }
-
   // room: what a far position is computed in.
   const float* at(int position, std::vector<float>& room) const {
     if (position < kTabled) return &table_[static_cast<std::size_t>(position) * 2 * half_];

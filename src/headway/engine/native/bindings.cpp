@@ -59,6 +59,10 @@ NB_MODULE(_native, m) {
       })
       .def("rewind", [](Held& held, const Ints& counts) { const Use use(held); held.state.rewind(span_of(counts)); })
       .def("copy", [](Held& held) { const Use use(held); return new Held(held.state.copy()); }, nb::rv_policy::take_ownership)
+      .def("growth", [](Held& held, const Ints& counts, std::int64_t columns) {
+        const Use use(held);
+        return held.state.growth(span_of(counts), columns);
+      }, "counts"_a, "columns"_a, "Bytes that a step would take for keys and values.")
       .def_prop_ro("lengths", &lengths)
       .def_prop_ro("pages_out", [](const Held& held) { return held.state.store()->pages_out(); },
                    "Pages in use by all states of the model.");

@@ -156,18 +156,19 @@ void attend(Computing& computing, const State& state, int layer, std::span<const
       const float* key = qkv.row(segment.at + token) + model;
       store_token(shape, row.pages[position / kPanel].get(), layer, head, position % kPanel, key, key + model);
     }
+    if (segment.skip == segment.count) return;
     const int pages = padded(segment.first + segment.count, kPanel) / kPanel;
     AttentionRoom& room = AttentionRoom::here(shape, pages);
     for (int page = 0; page < pages; ++page) room.point(page, row.pages[page].get(), shape, layer, head);
     Attention attention;
-    attention.queries = qkv.row(segment.at) + head * shape.head_width;
+    attention.queries = qkv.row(segment.at + segment.skip) + head * shape.head_width;
     attention.query_stride = qkv.stride();
-    attention.out = out.row(segment.at) + head * shape.head_width;
+    attention.out = out.row(segment.at + segment.skip) + head * shape.head_width;
     attention.out_stride = out.stride();
-    attention.first_seen = segment.first + 1;
+    attention.first_seen = segment.first + segment.skip + 1;
     attention.bias = bias_of(bias, head);
-    attention.position = segment.first;
-    attention.queries_count = segment.count;
+    attention.position = segment.first + segment.skip;
+    attention.queries_count = segment.count - segment.skip;
     attention.scale = scale;
     room.run(computing.kernels, shape, attention);
   });

@@ -74,6 +74,7 @@ struct Segment {
   int count = 0;
   int at = 0;         // where it begins among the slice's tokens
   int column = 0;     // where it begins in the step's ids
+  int skip = 0;       // tokens at its beginning that store their keys and values and read nothing
 };
 
 // Stores one token's keys and values of one head in a page; key and value point at all heads' first number.

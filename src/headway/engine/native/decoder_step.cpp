@@ -63,6 +63,32 @@ std::vector<std::vector<Segment>> slices_of(const Step& step, const State& state
   return slices;
 }
 
+void skip_all_but_ends(const Step& step, std::span<Segment> slice) {
+  for (Segment& segment : slice) {
+    const bool ends = segment.column + segment.count == step.counts[segment.row];
+    segment.skip = ends ? segment.count - 1 : segment.count;
+  }
+}
+
+int close_up(std::vector<Segment>& slice, std::span<Floats* const> rows) {
+  int count = 0;
+  std::vector<Segment> kept;
+  for (const Segment& segment : slice) {
+    const int left = segment.count - segment.skip;
+    for (int token = 0; token < left; ++token) {
+      for (Floats* floats : rows) {
+        if (count + token < segment.at + segment.skip + token) {
+          std::copy_n(floats->row(segment.at + segment.skip + token), floats->stride(), floats->row(count + token));
+        }
+      }
+    }
+    if (left > 0) kept.push_back({segment.row, segment.first + segment.skip, left, count, segment.column + segment.skip});
+    count += left;
+  }
+  slice = std::move(kept);
+  return count;
+}
+
 void Outputs::take(Computing& computing, std::span<const Segment> slice, const Floats& stream) {
   for (const Segment& segment : slice) {
     for (int token = 0; token < segment.count; ++token) {

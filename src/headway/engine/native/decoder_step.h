@@ -23,6 +23,12 @@ void check(const Step& step, const State& state, int vocabulary, int context);
 // The new tokens in slices that are computed together; no number depends on where one ends.
 std::vector<std::vector<Segment>> slices_of(const Step& step, const State& state);
 
+// In the last layer of a step that gives logits after each row's last token alone, no other token reads anything.
+void skip_all_but_ends(const Step& step, std::span<Segment> slice);
+
+// Moves the rows of the tokens that are not skipped together, to the front; returns how many they are.
+int close_up(std::vector<Segment>& slice, std::span<Floats* const> rows);
+
 // Logits of a step: (rows, stride), or (rows, columns, stride) where `every`. What no token stands before is left as it is.
 class Outputs {
  public:

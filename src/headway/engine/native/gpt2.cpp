@@ -10,8 +10,7 @@ GPT2::GPT2(const GPT2Sizes& sizes, const Tensors& tensors, Width width, const st
   const int d = sizes.width;
   embedding_ = linear(tensors, "token_embedding", sizes.vocabulary, d, width, false);
   if (!sizes.tied) output_ = linear(tensors, "output", sizes.vocabulary, d, width, false);
-  const Tensor& positions = need(tensors, "position_embedding.weight", sizes.context, d);
-  positions_.assign(positions.data, positions.data + positions.rows * positions.columns);
+  positions_ = finite(tensors, "position_embedding.weight", sizes.context, d);
   for (int at = 0; at < sizes.layers; ++at) {
     const std::string name = "blocks." + std::to_string(at) + ".";
     Layer layer;
@@ -57,8 +56,8 @@ void GPT2::step(const Step& step, State& state, int threads, float* logits) cons
   Computing computing(kernels_, threads);
   thread_local Workspace work;
   Outputs outputs(step, sizes_.tied ? embedding_ : output_, &final_, logits);
-  for (const std::vector<Segment>& slice : slices_of(step, state)) {
-    const int count = slice.back().at + slice.back().count;
+  for (std::vector<Segment>& slice : slices_of(step, state)) {
+    int count = slice.back().at + slice.back().count;
     work.stream.shape(count, d);
     work.qkv.shape(count, 3 * d);
     work.attended.shape(count, d);
@@ -68,7 +67,14 @@ void GPT2::step(const Step& step, State& state, int threads, float* logits) cons
       const Layer& layer = layers_[at];
       computing.normalise(layer.before_attention, work.stream, count, d, work.normal);
       computing.multiply(layer.qkv, work.normal, count, work.qkv.data(), work.qkv.stride());
+      const bool narrows = at + 1 == layers_.size() && !step.every;
+      if (narrows) skip_all_but_ends(step, slice);
       attend(computing, state, static_cast<int>(at), slice, work.qkv, layer.scale, work.attended);
+      if (narrows) {
+        Floats* const rows[] = {&work.stream, &work.attended};
+        count = close_up(slice, rows);
+        if (count == 0) break;
+      }
       computing.multiply(layer.output, work.attended, count, work.stream.data(), work.stream.stride(), Then::add);
       computing.normalise(layer.before_feed_forward, work.stream, count, d, work.normal);
       computing.multiply(layer.expand, work.normal, count, work.hidden.data(), work.hidden.stride(), Then::activate,

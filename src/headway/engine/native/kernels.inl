@@ -19,10 +19,7 @@ struct Compiled {
 
   // Few rows: the weights come from memory, and are asked for so many bytes ahead.
   static constexpr int kStreaming = 2;
-#ifndef KAHEAD
-#define KAHEAD 2048
-#endif
-  static constexpr int kAhead = KAHEAD;
+  static constexpr int kAhead = 2048;
 
   // e ** x, within about 2 ulp; 0 far below, and never above e ** 88.
   static F exponential(F x) {
@@ -111,7 +108,9 @@ struct Compiled {
         for (int r = 0; r < ROWS; ++r) sums[p][r] = L::multiply_add(L::all(inputs[r * stride + k]), w, sums[p][r]);
       }
     }
+#pragma GCC unroll 16
     for (int p = 0; p < PANELS; ++p) {
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) finish(product, row + r, panel + p, sums[p][r]);
     }
   }
@@ -142,7 +141,9 @@ struct Compiled {
         }
       }
     }
+#pragma GCC unroll 16
     for (int p = 0; p < PANELS; ++p) {
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) finish(product, row + r, panel + p, sums[p][r]);
     }
   }
@@ -346,18 +347,12 @@ struct Compiled {
         scaled[d * COUNT + i] = attention.queries[(query + i) * attention.query_stride + d] * attention.scale;
       }
     }
-    for (int block = 0; block < blocks; ++block) {
-      const T* keys = static_cast<const T*>(attention.keys[block]);
-      F sums[COUNT];
-#pragma GCC unroll 8
-      for (int i = 0; i < COUNT; ++i) sums[i] = L::all(0.0f);
-      for (int d = 0; d < width; ++d) {
-        const F key = load_state(keys + d * kPanel);
-#pragma GCC unroll 8
-        for (int i = 0; i < COUNT; ++i) sums[i] = L::multiply_add(L::all(scaled[d * COUNT + i]), key, sums[i]);
-      }
-      for (int i = 0; i < COUNT; ++i) L::store(scores + i * room + block * kPanel, sums[i]);
+    int block = 0;
+    for (; COUNT == 1 && block + kTogether <= blocks; block += kTogether) {
+      fetch<T>(attention.keys, block + kTogether, std::min(blocks, block + 2 * kTogether), width * kPanel);
+      score<T, COUNT, kTogether>(attention.keys + block, scaled, width, scores + block * kPanel, room);
     }
+    for (; block < blocks; ++block) score<T, COUNT, 1>(attention.keys + block, scaled, width, scores + block * kPanel, room);
     if (attention.bias != nullptr) {
       for (int i = 0; i < COUNT; ++i) {
         const int position = attention.position + query + i;
@@ -368,26 +363,82 @@ struct Compiled {
       const int limit = attention.causal ? seen - (COUNT - 1 - i) : seen;
       inverse[i] = weigh(scores + i * room, limit, static_cast<int>(room));
     }
-    for (int d = 0; d < wide; d += kPanel) {
-      F sums[COUNT];
+    int d = 0;
+    for (; COUNT == 1 && d + kTogether * kPanel <= wide; d += kTogether * kPanel) {
+      gather<T, COUNT, kTogether>(attention, query, seen, d, scores, inverse);
+    }
+    for (; d < wide; d += kPanel) gather<T, COUNT, 1>(attention, query, seen, d, scores, inverse);
+  }
+
+  // One query has a chain of sums for each block or panel, too few to keep the processor busy; so several run together.
+  static constexpr int kTogether = 4;
+
+  template <class T>
+  static void fetch(const void* const* blocks, int first, int last, int numbers) {
+    for (int block = first; block < last; ++block) {
+      const char* from = static_cast<const char*>(blocks[block]);
+      for (int at = 0; at < numbers * static_cast<int>(sizeof(T)); at += 64) __builtin_prefetch(from + at);
+    }
+  }
+
+  // COUNT queries, scaled (width, COUNT), times the keys of BLOCKS blocks.
+  template <class T, int COUNT, int BLOCKS>
+  static void score(const void* const* keys, const float* scaled, int width, float* scores, std::int64_t room) {
+    F sums[BLOCKS][COUNT];
 #pragma GCC unroll 8
-      for (int i = 0; i < COUNT; ++i) sums[i] = L::all(0.0f);
-      for (int block = 0; block < blocks; ++block) {
-        const T* values = static_cast<const T*>(attention.values[block]) + d;
-        const int here = std::min(kPanel, seen - block * kPanel);
-        for (int token = 0; token < here; ++token) {
-          const F value = load_state(values + token * wide);
+    for (int b = 0; b < BLOCKS; ++b) {
+#pragma GCC unroll 8
+      for (int i = 0; i < COUNT; ++i) sums[b][i] = L::all(0.0f);
+    }
+    for (int d = 0; d < width; ++d) {
+#pragma GCC unroll 8
+      for (int b = 0; b < BLOCKS; ++b) {
+        const F key = load_state(static_cast<const T*>(keys[b]) + d * kPanel);
+#pragma GCC unroll 8
+        for (int i = 0; i < COUNT; ++i) sums[b][i] = L::multiply_add(L::all(scaled[d * COUNT + i]), key, sums[b][i]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int b = 0; b < BLOCKS; ++b) {
+#pragma GCC unroll 8
+      for (int i = 0; i < COUNT; ++i) L::store(scores + i * room + b * kPanel, sums[b][i]);
+    }
+  }
+
+  // The weighted sums of PANELS panels of the values, from number d of the head on.
+  template <class T, int COUNT, int PANELS>
+  static void gather(const Attention& attention, int query, int seen, int d, const float* scores, const float* inverse) {
+    const int width = attention.head_width;
+    const int wide = padded(width, kPanel);
+    const int blocks = padded(seen, kPanel) / kPanel;
+    const std::int64_t room = static_cast<std::int64_t>(blocks) * kPanel;
+    F sums[PANELS][COUNT];
+#pragma GCC unroll 8
+    for (int p = 0; p < PANELS; ++p) {
+#pragma GCC unroll 8
+      for (int i = 0; i < COUNT; ++i) sums[p][i] = L::all(0.0f);
+    }
+    for (int block = 0; block < blocks; ++block) {
+      if (COUNT == 1) fetch<T>(attention.values, block + kTogether, std::min(blocks, block + kTogether + 1), wide * kPanel);
+      const T* values = static_cast<const T*>(attention.values[block]) + d;
+      const int here = std::min(kPanel, seen - block * kPanel);
+      for (int token = 0; token < here; ++token) {
+#pragma GCC unroll 8
+        for (int p = 0; p < PANELS; ++p) {
+          const F value = load_state(values + token * wide + p * kPanel);
 #pragma GCC unroll 8
           for (int i = 0; i < COUNT; ++i) {
-            sums[i] = L::multiply_add(L::all(scores[i * room + block * kPanel + token]), value, sums[i]);
+            sums[p][i] = L::multiply_add(L::all(scores[i * room + block * kPanel + token]), value, sums[p][i]);
           }
         }
       }
+    }
+    for (int p = 0; p < PANELS; ++p) {
       for (int i = 0; i < COUNT; ++i) {
         float whole[kPanel];
-        L::store(whole, L::multiply(sums[i], L::all(inverse[i])));
-        float* out = attention.out + (query + i) * attention.out_stride + d;
-        std::memcpy(out, whole, sizeof(float) * std::min(kPanel, width - d));
+        L::store(whole, L::multiply(sums[p][i], L::all(inverse[i])));
+        const int at = d + p * kPanel;
+        std::memcpy(attention.out + (query + i) * attention.out_stride + at, whole, sizeof(float) * std::clamp(width - at, 0, kPanel));
       }
     }
   }

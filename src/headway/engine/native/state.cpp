@@ -1,5 +1,6 @@
 #include "state.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -9,30 +10,35 @@
 namespace headway {
 namespace {
 
-constexpr std::size_t kKeptBytes = 32u << 20;
+constexpr std::size_t kSlab = 16u << 20;  // or a page's size
+constexpr std::size_t kKeptBytes = 2 * kSlab;
 
 }  // namespace
 
-PageStore::~PageStore() {
-  for (std::byte* page : kept_) std::free(page);
+std::size_t PageStore::growth(std::size_t pages) {
+  const std::lock_guard<std::mutex> guard(lock_);
+  if (pages <= kept_.size()) return 0;
+  const std::size_t bytes = (shape_.bytes() + 63) / 64 * 64;
+  const std::size_t count = std::max<std::size_t>(1, kSlab / bytes);  // in a slab
+  return (pages - kept_.size() + count - 1) / count * count * bytes;
 }
 
 Page PageStore::fresh() {
   std::byte* page = nullptr;
   {
     const std::lock_guard<std::mutex> guard(lock_);
-    if (!kept_.empty()) {
-      page = kept_.back();
-      kept_.pop_back();
+    if (kept_.empty()) {
+      const std::size_t bytes = (shape_.bytes() + 63) / 64 * 64;
+      const std::size_t count = std::max<std::size_t>(1, kSlab / bytes);
+      Block slab(count * bytes);
+      slabs_.push_back(slab);
+      kept_.reserve(slabs_.size() * count);  // so that giving a page back needs no memory
+      for (std::size_t at = count; at-- > 0;) kept_.push_back(slab.as<std::byte>() + at * bytes);
     }
+    page = kept_.back();
+    kept_.pop_back();
+    ++out_;
   }
-  if (page == nullptr) {
-    const std::size_t bytes = (shape_.bytes() + 63) / 64 * 64;
-    page = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
-    if (page == nullptr) throw std::bad_alloc();
-    std::memset(page, 0, bytes);
-  }
-  ++out_;
   return Page(page, [store = shared_from_this()](std::byte* at) { store->give_back(at); });
 }
 
@@ -43,13 +49,11 @@ Page PageStore::duplicate(const Page& page) {
 }
 
 void PageStore::give_back(std::byte* page) {
-  --out_;
   const std::lock_guard<std::mutex> guard(lock_);
-  if ((kept_.size() + 1) * shape_.bytes() <= kKeptBytes) {
-    kept_.push_back(page);
-  } else {
-    std::free(page);
-  }
+  kept_.push_back(page);
+  if (--out_ > 0 || slabs_.size() * std::max(kSlab, shape_.bytes()) <= kKeptBytes) return;
+  kept_.clear();
+  slabs_.clear();
 }
 
 void State::select(std::span<const std::int64_t> indices) {
@@ -102,6 +106,18 @@ void State::make_room(std::span<const std::int64_t> counts) {
     if (replaced[at] != nullptr) rows_[at].pages.back() = std::move(replaced[at]);
     rows_[at].pages.insert(rows_[at].pages.end(), made[at].begin(), made[at].end());
   }
+}
+
+std::size_t State::growth(std::span<const std::int64_t> counts, std::int64_t columns) const {
+  std::size_t pages = 0;
+  for (std::size_t at = 0; at < rows_.size(); ++at) {
+    if (counts.size() != rows_.size() || counts[at] < 0 || counts[at] > columns) return 0;
+    if (counts[at] == 0) continue;
+    const Row& row = rows_[at];
+    pages += (row.length + counts[at] + kPanel - 1) / kPanel - row.pages.size();
+    if (row.length % kPanel != 0 && row.pages.back().use_count() > 1) ++pages;
+  }
+  return store_->growth(pages);
 }
 
 void State::advance(std::span<const std::int64_t> counts) {

@@ -31,22 +31,24 @@ struct PageShape {
 
 using Page = std::shared_ptr<std::byte>;
 
-// Pages that rows have let go are kept for the next ones, up to a limit.
+// Pages stand in slabs on huge pages where the system allows them. Those that rows have let go serve the next ones; once
+// all have come back, slabs past a limit go back to the system.
 class PageStore : public std::enable_shared_from_this<PageStore> {
  public:
   explicit PageStore(PageShape shape) : shape_(shape) {}
-  ~PageStore();
   const PageShape& shape() const { return shape_; }
   Page fresh();
   Page duplicate(const Page& page);
   std::size_t pages_out() const { return out_.load(); }
+  std::size_t growth(std::size_t pages);  // bytes that so many fresh pages would take from the system
 
  private:
   void give_back(std::byte* page);
 
   PageShape shape_;
   std::mutex lock_;
-  std::vector<std::byte*> kept_;
+  std::vector<Block> slabs_;
+  std::vector<std::byte*> kept_;  // pages that are not in use
   std::atomic<std::size_t> out_{0};
 };
 
@@ -75,6 +77,8 @@ class State {
   // Pages of its own for `count` more tokens of each row; nothing else changes, and all of it is kept or none.
   void make_room(std::span<const std::int64_t> counts);
   void advance(std::span<const std::int64_t> counts);
+  // Bytes that make_room would take from the system; 0 for counts that no step takes.
+  std::size_t growth(std::span<const std::int64_t> counts, std::int64_t columns) const;
 
  private:
   std::shared_ptr<PageStore> store_;

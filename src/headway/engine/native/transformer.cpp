@@ -76,6 +76,12 @@ std::size_t Transformer::bytes() const {
   return all;
 }
 
+std::size_t Transformer::source_bytes(int length) const {
+  const PageShape& shape = store_->shape();
+  const PageShape block{1, shape.heads, shape.head_width, shape.half};
+  return padded(length, kPanel) / kPanel * block.bytes() * sizes_.decoder_layers;
+}
+
 void Transformer::embed(const Matrix& matrix, const Stack& stack, const Step& texts, std::span<const Segment> slice,
                         Computing& computing, Floats& stream) const {
   const int d = sizes_.width;
@@ -97,26 +103,13 @@ void Transformer::embed(const Matrix& matrix, const Stack& stack, const Step& te
   });
 }
 
-// Rotary positions (Su et al. 2021): the pairs are dimensions i and i + half of a head, of queries and of keys behind them.
 void Transformer::turn(std::span<const Segment> slice, Computing& computing, Floats& qkv) const {
   if (sizes_.positions != Positions::rotary) return;
-  const int half = angles_.half();
   in_parallel(computing.threads, static_cast<int>(slice.size()), [&](int task) {
     thread_local std::vector<float> room;
     const Segment& segment = slice[task];
     for (int token = 0; token < segment.count; ++token) {
-      const float* sines = angles_.at(segment.first + token, room);
-      const float* cosines = sines + half;
-      for (int head = 0; head < 2 * sizes_.heads; ++head) {
-        float* first = qkv.row(segment.at + token) + head * 2 * half;
-        float* second = first + half;
-        for (int i = 0; i < half; ++i) {
-          const float a = first[i];
-          const float b = second[i];
-          first[i] = a * cosines[i] - b * sines[i];
-          second[i] = b * cosines[i] + a * sines[i];
-        }
-      }
+      angles_.turn(qkv.row(segment.at + token), 2 * sizes_.heads, segment.first + token, room);  // queries, keys behind them
     }
   });
 }

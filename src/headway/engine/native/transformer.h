@@ -49,6 +49,8 @@ class Transformer {
 
   const char* kernels() const { return kernels_.name; }
   std::size_t bytes() const;
+  // What the decoder keeps of a source.
+  std::size_t source_bytes(int length) const;
   int logits_stride() const { return padded(sizes_.vocabulary, kPanel); }
   // How many sources rows of this model's states read.
   long sources_out() const { return alive_.use_count() - 1; }

@@ -52,6 +52,7 @@ void bind_transformer(nb::module_& module) {
       }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "")
       .def("start", &start, "source"_a, "lengths"_a, "rows"_a, "threads"_a, nb::rv_policy::take_ownership)
       .def("step", &step<Transformer>, "ids"_a, "counts"_a, "state"_a, "every"_a, "threads"_a, "logits"_a)
+      .def("source_bytes", &Transformer::source_bytes, "length"_a)
       .def_prop_ro("logits_stride", &Transformer::logits_stride)
       .def_prop_ro("sources_out", &Transformer::sources_out, "Sources that rows of all states of the model read.")
       .def_prop_ro("kernels", &Transformer::kernels)
