@@ -25,8 +25,9 @@ IDS = [[(5 * at * at + 3 * row) % VOCABULARY for at in range(31)] for row in ran
 @given(data=st.data())
 def test_float32_logits_equal_pytorch_s(data: st.DataObject) -> None:
     heads = data.draw(st.sampled_from([1, 2, 3, 5]))
+    width = heads * data.draw(st.sampled_from([1, 7, 16, 19]))
     model = tiny(
-        width=heads * data.draw(st.sampled_from([1, 7, 16, 19])),
+        width=width,
         n_heads=heads,
         n_layers=data.draw(st.integers(1, 3)),
         vocabulary=data.draw(st.sampled_from([1, 15, 16, 17, 97])),
@@ -35,7 +36,7 @@ def test_float32_logits_equal_pytorch_s(data: st.DataObject) -> None:
         tied=data.draw(st.booleans()),
         scale_by_head_width=data.draw(st.booleans()),
         scale_by_layer=data.draw(st.booleans()),
-        initial_deviation=0.06,
+        initial_deviation=width**-0.5,
     )
     ids = torch.tensor(IDS) % model.config.vocabulary
     with torch.inference_mode():
@@ -65,6 +66,22 @@ def test_all_kernels_give_the_same_bits(bits: int, data: st.DataObject) -> None:
     plain = in_engine(model, bits, kernels="plain")(torch.tensor(IDS))
     for kernels in native().kernels_here():
         assert torch.equal(in_engine(model, bits, 2, kernels)(torch.tensor(IDS)), plain)
+
+
+@pytest.mark.parametrize("bits", [32, 16, 8, 4])
+@pytest.mark.parametrize("count", [23, 24, 25, 61])
+def test_many_rows_at_once_have_the_bits_of_one_after_another(bits: int, count: int) -> None:
+    """Inputs enough for several parts of a tile, the last of an odd length."""
+    model = tiny(width=85, n_heads=5, n_layers=1, feed_forward=1571)
+    ids = [(7 * at * at + at) % VOCABULARY for at in range(count)]
+    for kernels in native().kernels_here():
+        engine = in_engine(model, bits, 2, kernels)
+        together, _ = feed(engine, engine.start(rows=1), [ids], every=True)
+        state, alone = engine.start(rows=1), []
+        for token in ids:
+            logits, state = feed(engine, state, [[token]])
+            alone.append(logits[0])
+        assert torch.equal(together[0], torch.stack(alone)), kernels
 
 
 def test_rows_share_pages_until_they_part_and_let_them_go() -> None:
@@ -107,6 +124,23 @@ def test_ids_outside_the_vocabulary_are_refused_and_the_state_stays() -> None:
     assert state.lengths.tolist() == [2]
 
 
+def test_absurd_numbers_are_refused_and_the_state_stays() -> None:
+    model = in_engine(tiny(), 8)
+    _, state = feed(model, model.start(rows=1), [[1, 2]])
+    for absurd in (-1, 2**31, 2**62, -(2**63)):
+        with pytest.raises(UsageError, match=rf"counts in 0\.\.1, but got {absurd}"):
+            model.step(torch.tensor([[1]]), torch.tensor([absurd]), state)
+        with pytest.raises(UsageError, match=rf"row numbers in 0\.\.0, but got {absurd}"):
+            state.select([absurd])
+        with pytest.raises(UsageError, match="at most the latest step's"):
+            state.rewind([absurd])
+    with pytest.raises(UsageError, match="one count a row"):
+        state.rewind([0] * 1000)
+    with pytest.raises(ContextError, match=str(CONTEXT)):
+        feed(model, state, [[1] * 100_000])
+    assert state.lengths.tolist() == [2]
+
+
 def test_a_step_after_select_with_no_rows_gives_no_rows() -> None:
     model = in_engine(tiny(), 8)
     _, state = feed(model, model.start(rows=2), [[1], [2]])
@@ -116,7 +150,9 @@ def test_a_step_after_select_with_no_rows_gives_no_rows() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize(
-    "name", ["blocks.1.attention.qkv.weight", "token_embedding.weight", "blocks.0.attention.output.bias"]
+    "name",
+    ["blocks.1.attention.qkv.weight", "token_embedding.weight", "blocks.0.attention.output.bias"]
+    + ["position_embedding.weight", "blocks.2.attention_norm.bias", "final_norm.weight"],
 )
 def test_weights_that_are_not_finite_are_refused_by_name(name: str, value: float) -> None:
     model = tiny()
@@ -202,6 +238,7 @@ def test_several_engines_compute_at_once_and_do_not_disturb_each_other() -> None
 _PROGRAM = """
 import os, sys, threading, time
 sys.path.insert(0, {folder!r})
+import conftest  # the build to test
 from tiny_gpt2 import feed, in_engine, tiny
 model = in_engine(tiny(context=4000, width=48, n_layers=8), 8, threads=2)
 feed(model, model.start(rows=1), [[1] * 5])

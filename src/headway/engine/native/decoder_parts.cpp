@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
 #include "half.h"
@@ -81,27 +82,66 @@ void Floats::shape(int count, int width) {
 
 void Computing::multiply(const Matrix& matrix, const Floats& rows, int count, float* out, std::int64_t out_stride,
                          Then then, Activation activation) {
-  Product product{&matrix, {rows.row(0), nullptr, nullptr, nullptr, count, rows.stride()}, out, out_stride, then, activation};
-  if (matrix.width == Width::s8 || matrix.width == Width::s4) {
-    const int stride = rows.stride();
-    const int groups = stride / kGroup;
-    if (bytes_.size() < static_cast<std::size_t>(count) * stride) bytes_.resize(static_cast<std::size_t>(count) * stride);
-    if (scales_.size() < static_cast<std::size_t>(count)) scales_.resize(count);
-    if (sums_.size() < static_cast<std::size_t>(count) * groups) sums_.resize(static_cast<std::size_t>(count) * groups);
-    in_parallel(threads, (count + kRowsATask - 1) / kRowsATask, [&](int task) {
-      const int first = task * kRowsATask;
-      kernels.quantise(rows.row(first), std::min(kRowsATask, count - first), stride,
-                       bytes_.data() + static_cast<std::size_t>(first) * stride, scales_.data() + first,
-                       sums_.data() + static_cast<std::size_t>(first) * groups);
-    });
-    product.rows = {nullptr, bytes_.data(), scales_.data(), sums_.data(), count, stride};
-  }
+  Product product{&matrix, {}, out, out_stride, then, activation};
+  product.rows.floats = rows.row(0);
+  product.rows.count = count;
+  product.rows.stride = rows.stride();
+  if (matrix.width == Width::s8 || matrix.width == Width::s4) quantise(rows, count, product.rows);
+  if (kernels.tiles && in_tiles(matrix.width, count)) lay_out(matrix, product.rows);
   // Some eight tasks a thread, each of whole fours of panels.
   const int most = std::max(1, matrix.panels / (threads * 8));
   const int panels = std::clamp(padded(most, 4), 4, 32);
   in_parallel(threads, (matrix.panels + panels - 1) / panels, [&](int task) {
     kernels.multiply(product, task * panels, std::min(matrix.panels, (task + 1) * panels));
   });
+}
+
+void Computing::quantise(const Floats& rows, int count, Rows& made) {
+  const int stride = rows.stride();
+  const int groups = stride / kGroup;
+  if (bytes_.size() < static_cast<std::size_t>(count) * stride) bytes_.resize(static_cast<std::size_t>(count) * stride);
+  if (scales_.size() < static_cast<std::size_t>(count)) scales_.resize(count);
+  if (sums_.size() < static_cast<std::size_t>(count) * groups) sums_.resize(static_cast<std::size_t>(count) * groups);
+  in_parallel(threads, (count + kRowsATask - 1) / kRowsATask, [&](int task) {
+    const int first = task * kRowsATask;
+    kernels.quantise(rows.row(first), std::min(kRowsATask, count - first), stride,
+                     bytes_.data() + static_cast<std::size_t>(first) * stride, scales_.data() + first,
+                     sums_.data() + static_cast<std::size_t>(first) * groups);
+  });
+  made.floats = nullptr;
+  made.bytes = bytes_.data();
+  made.scales = scales_.data();
+  made.group_sums = sums_.data();
+}
+
+void Computing::lay_out(const Matrix& matrix, Rows& rows) {
+  const int inputs = padded(matrix.inputs, kGroup);
+  const std::size_t units = static_cast<std::size_t>(units_of(matrix.width, inputs)) * rows.count;
+  if (units_.size() < units) units_.resize(units);
+  in_parallel(threads, tiles_of(rows.count), [&](int tile) {
+    const int row = tile * tile_rows(rows.count);
+    const int height = std::min(tile_rows(rows.count), rows.count - row);
+    for (int first = 0; first < inputs; first += inputs_of_part(matrix.width)) {
+      const int width = std::min(inputs_of_part(matrix.width), inputs - first);
+      Unit* out = units_.data() + units_at(matrix.width, rows.count, tile, first, width);
+      for (int r = 0; r < height; ++r) {
+        const std::int64_t from = static_cast<std::int64_t>(row + r) * rows.stride + first;
+        if (matrix.width == Width::s8) {
+          for (int k = 0; k < width; k += 4) {
+            const std::int8_t* four = rows.bytes + from + k;
+            const std::int16_t pairs[2][2] = {{four[0], four[2]}, {four[1], four[3]}};
+            std::memcpy(&out[k / 2 * height + r], pairs[0], sizeof(Unit));
+            std::memcpy(&out[(k / 2 + 1) * height + r], pairs[1], sizeof(Unit));
+          }
+        } else if (matrix.width == Width::s4) {
+          for (int k = 0; k < width; k += 4) std::memcpy(&out[k / 4 * height + r], rows.bytes + from + k, sizeof(Unit));
+        } else {
+          for (int k = 0; k < width; ++k) std::memcpy(&out[k * height + r], rows.floats + from + k, sizeof(Unit));
+        }
+      }
+    }
+  });
+  rows.tiles = units_.data();
 }
 
 void Computing::normalise(const Norm& norm, const Floats& in, int count, int width, Floats& out) {

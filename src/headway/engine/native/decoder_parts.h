@@ -62,7 +62,11 @@ class Computing {
   void normalise(const Norm& norm, const Floats& in, int count, int width, Floats& out);
 
  private:
+  void quantise(const Floats& rows, int count, Rows& made);
+  void lay_out(const Matrix& matrix, Rows& rows);
+
   std::vector<std::int8_t> bytes_;
+  std::vector<Unit> units_;
   std::vector<float> scales_;
   std::vector<std::int32_t> sums_;
 };

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "matrix.h"
+#include "tiles.h"
 
 namespace headway {
 
@@ -19,6 +19,7 @@ enum class Activation : int { none, gelu_tanh, gelu, relu, silu, tanh };
 struct Rows {
   const float* floats = nullptr;
   const std::int8_t* bytes = nullptr;
+  const Unit* tiles = nullptr;               // null, or the same rows as tiles.h has them
   const float* scales = nullptr;             // (count): a byte times this is the input
   const std::int32_t* group_sums = nullptr;  // (count, stride / kGroup): 8 times the sum of a group's bytes
   int count = 0;
@@ -59,6 +60,7 @@ inline constexpr int kFarthest = 128;
 
 struct Kernels {
   const char* name;
+  bool tiles;  // whether products of several rows want them in tiles, too
   // Panels first..last - 1 of a product.
   void (*multiply)(const Product& product, int first, int last);
   // floats (count, stride) -> bytes, scales and group sums

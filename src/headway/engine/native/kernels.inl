@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include "kernels.h"
 
@@ -253,6 +254,155 @@ struct Compiled {
     }
   }
 
+  // Whether this set of lanes has inner loops of its own for several rows.
+  static constexpr bool kOwnLoops = requires { typename L::Loops; };
+
+  // A thread's own room for numbers laid out anew.
+  template <class T>
+  static T* room(std::size_t count) {
+    thread_local std::vector<T> numbers;
+    if (numbers.size() < count) numbers.resize(count);
+    return numbers.data();
+  }
+
+  // Some inputs of a panel, for all tiles of rows in turn (see tiles.h).
+  struct Part {
+    int panel;
+    int first;  // inputs first .. last - 1
+    int last;
+    const void* weights;  // theirs, as the loops take them
+    float* sums;          // (rows, kPanel): what the parts before it gave, as floats or integers
+  };
+
+  // The weights of a part as the loops take them: 16 bits as 32, 8 as 16, 4 as a byte each.
+  template <Width WIDTH>
+  static const void* laid_out(const Matrix& matrix, const Part& part) {
+    const std::uint8_t* panel = matrix.panel(part.panel);
+    const std::size_t count = static_cast<std::size_t>(padded(part.last - part.first, kGroup)) * kPanel;
+    if constexpr (WIDTH == Width::bf16) {
+      float* floats = room<float>(count);
+      for (int k = part.first; k < std::min(part.last, matrix.inputs); k += 2) {
+        F first;
+        F second;
+        L::load_pairs(reinterpret_cast<const std::uint16_t*>(panel) + static_cast<std::size_t>(k) * kPanel, first, second);
+        L::store(floats + (k - part.first) * kPanel, first);
+        L::store(floats + (k + 1 - part.first) * kPanel, second);
+      }
+      return floats;
+    }
+    if constexpr (WIDTH == Width::s8) {
+      std::int16_t* words = room<std::int16_t>(count);
+      for (int k = part.first; k < std::min(part.last, matrix.inputs); k += 4) {
+        L::Loops::widen(panel + static_cast<std::size_t>(k) * kPanel, words + (k - part.first) * kPanel);
+      }
+      return words;
+    }
+    constexpr int half = kGroup * kPanel / 2;
+    std::uint8_t* bytes = room<std::uint8_t>(count);
+    std::uint8_t* out = bytes;
+    for (int group = part.first / kGroup; group * kGroup < part.last; ++group, out += 2 * half) {
+      const std::uint8_t* packed = panel + static_cast<std::size_t>(group) * kGroupBytes;
+      for (int at = 0; at < half; ++at) out[at] = packed[at] & 15;
+      for (int at = 0; at < half; ++at) out[at + half] = packed[at] >> 4;
+    }
+    return bytes;
+  }
+
+  // A tile of ROWS rows times a part of a panel, by the inner loops of these lanes.
+  template <Width WIDTH, int ROWS>
+  static void own_tile(const Product& product, const Part& part, int tile) {
+    using Loops = typename L::Loops;
+    using Sums = std::conditional_t<WIDTH == Width::s8, typename Loops::OfIntegers, typename Loops::OfFloats>;
+    using Whole = std::conditional_t<WIDTH == Width::s8, I, F>;
+    const int row = tile * tile_rows(product.rows.count);
+    const int count = part.last - part.first;
+    const Unit* inputs = product.rows.tiles + units_at(WIDTH, product.rows.count, tile, part.first, count);
+    typename Sums::Register sums[ROWS][2] = {};
+    if (part.first > 0) {
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; ++r) Loops::load(part.sums + (row + r) * kPanel, sums[r]);
+    }
+    if constexpr (WIDTH == Width::bf16) {
+      const int last = std::min(part.last, padded(product.matrix->inputs, 2));
+      Loops::floats(static_cast<const float*>(part.weights), inputs, last - part.first, sums);
+    } else if constexpr (WIDTH == Width::s8) {
+      const int last = std::min(part.last, padded(product.matrix->inputs, 4));
+      Loops::words(static_cast<const std::int16_t*>(part.weights), inputs, (last - part.first) / 2, sums);
+    } else {
+      own_groups(product, part, row, inputs, sums);
+    }
+    if (part.last < product.matrix->inputs) {
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; ++r) Loops::store(part.sums + (row + r) * kPanel, sums[r]);
+      return;
+    }
+    for (int r = 0; r < ROWS; ++r) {
+      const Whole whole = {sums[r][0], sums[r][1]};
+      finish(product, row + r, part.panel, scaled<WIDTH>(product, part.panel, row + r, whole));
+    }
+  }
+
+  template <Width WIDTH, class T>
+  static F scaled(const Product& product, int panel, int row, T sums) {
+    if constexpr (WIDTH == Width::s8) {
+      const F scale = L::load(product.matrix->scales.data() + panel * kPanel);
+      return L::multiply(L::to_floats(sums), L::multiply(scale, L::all(product.rows.scales[row])));
+    } else if constexpr (WIDTH == Width::s4) {
+      return L::multiply(sums, L::all(product.rows.scales[row] * product.matrix->unit));
+    } else {
+      return sums;
+    }
+  }
+
+  template <int ROWS, class Register>
+  static void own_groups(const Product& product, const Part& part, int row, const Unit* inputs, Register (&sums)[ROWS][2]) {
+    using Loops = typename L::Loops;
+    const Rows& rows = product.rows;
+    const int groups_of_row = rows.stride / kGroup;
+    const std::int32_t* sums_of = rows.group_sums + static_cast<std::int64_t>(row) * groups_of_row;
+    const std::uint8_t* scales = product.matrix->panel(part.panel) + kPanel * kGroup / 2;
+    const auto* weights = static_cast<const std::uint8_t*>(part.weights);
+    for (int group = part.first / kGroup; group * kGroup < part.last; ++group, weights += kGroup * kPanel, inputs += kGroup / 4 * ROWS) {
+      typename Loops::OfIntegers::Register narrow[ROWS][2];
+      Loops::group(weights, inputs, narrow);
+      const F scale = L::load_half(reinterpret_cast<const std::uint16_t*>(scales + static_cast<std::size_t>(group) * kGroupBytes));
+#pragma GCC unroll 8
+      for (int r = 0; r < ROWS; ++r) {
+        const I wide = L::widened({narrow[r][0], narrow[r][1]});
+        const F whole = L::to_floats(L::subtract_all(wide, sums_of[r * groups_of_row + group]));
+        const F sum = L::multiply_add(whole, scale, {sums[r][0], sums[r][1]});
+        sums[r][0] = sum.low;
+        sums[r][1] = sum.high;
+      }
+    }
+  }
+
+  template <Width WIDTH, int ROWS>
+  static void own_rows(const Product& product, const Part& part, int tile, int rows) {
+    if constexpr (ROWS > 0) {
+      if (rows == ROWS) return own_tile<WIDTH, ROWS>(product, part, tile);
+      own_rows<WIDTH, ROWS - 1>(product, part, tile, rows);
+    }
+  }
+
+  template <Width WIDTH>
+  static void own_panel(const Product& product, int panel) {
+    const int inputs = padded(product.matrix->inputs, kGroup);
+    const int count = product.rows.count;
+    const int together = inputs_of_part(WIDTH);
+    for (int first = 0; first < inputs; first += together) {
+      Part part{panel, first, std::min(inputs, first + together), nullptr, nullptr};
+      part.weights = laid_out<WIDTH>(*product.matrix, part);
+      if (inputs > together) part.sums = &room<Sum>(static_cast<std::size_t>(count) * kPanel)->value;
+      for (int tile = 0; tile < tiles_of(count); ++tile) {
+        own_rows<WIDTH, kMostTileRows>(product, part, tile, std::min(tile_rows(count), count - tile * tile_rows(count)));
+      }
+    }
+  }
+  struct Sum {
+    float value;
+  };
+
   template <Width WIDTH>
   static void multiply_as(const Product& product, int first, int last) {
     constexpr int most = WIDTH == Width::f32 || WIDTH == Width::bf16 ? L::kFloatRows : L::kByteRows;
@@ -261,6 +411,11 @@ struct Compiled {
     if (count == 1) {  // one row: several panels at once hide the latency of a chain of sums
       constexpr int together = WIDTH == Width::s4 || WIDTH == Width::s8 ? 1 : 4;
       for (; panel + together <= last; panel += together) tile<WIDTH, 1, together>(product, 0, panel);
+    }
+    if constexpr (kOwnLoops && WIDTH != Width::f32) {
+      if (product.rows.tiles != nullptr) {
+        for (; panel < last; ++panel) own_panel<WIDTH>(product, panel);
+      }
     }
     for (; panel < last; ++panel) {
       int row = 0;
@@ -471,7 +626,7 @@ struct Compiled {
   }
 
   static const Kernels* table() {
-    static constexpr Kernels kernels = {L::name,   multiply, quantise, normalise, attend<std::uint16_t>, attend<float>};
+    static constexpr Kernels kernels = {L::name, kOwnLoops, multiply, quantise, normalise, attend<std::uint16_t>, attend<float>};
     return &kernels;
   }
 };

@@ -6,12 +6,15 @@
 #include <cstdint>
 #include <cstring>
 
+#include "loops_avx2.h"
+
 namespace headway {
 
 struct Avx2Lanes {
   static constexpr const char* name = "avx2";
   static constexpr int kFloatRows = 6;
   static constexpr int kByteRows = 4;
+  using Loops = Avx2Loops;
 
   struct F {
     __m256 low, high;
