@@ -3,8 +3,8 @@
 One command: `make bench-engine`, which makes the peers' environment first; `python benchmarks/engine.py` measures what
 this environment has and names what is left out. GPT-2 124M (decoding, prefill, batch 8, one core taken away, cold
 start, memory), BERT-base and a Transformer-base in Marian's form, all with random weights. Every measurement is a
-process of its own, one after another; the rounds go through all rows in turn; a repeat beside other processes is set
-aside and made once more. Figures are medians; the fraction of the read limit is the tokens a second times the bytes of
+process of its own with several passes, one after another; the rounds go through all rows in turn; a pass beside other
+processes is set aside and its measurement made once more. Figures are medians; the fraction of the read limit is the tokens a second times the bytes of
 the weights, over what a bare loop read in the same run. `--smoke` is a tiny model and one repeat, in this process.
 """
 
@@ -87,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--peers-python", type=Path, help="the Python of the peers' environment; none: this one")
     parser.add_argument("--work", type=Path, help="a scratch folder that is kept; none: a temporary one")
     parser.add_argument("--output", type=Path, help="where engine.md and engine.json go; none: the scratch folder")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds through all rows, each in new processes")
+    parser.add_argument("--passes", type=int, default=3, help="measured passes in each process, after one to warm up")
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--new", type=int, default=64, help="tokens that each decoding row writes")
     parser.add_argument("--works", help="only these measurements, with commas between, such as 'after 32,cold start'")
@@ -135,9 +136,8 @@ def _measure(bench: Bench) -> None:
         disturbed = [
             result for result in bench.found[family][row.name][work] if not medians_and_tables.is_quiet(result)
         ]
-        for _ in disturbed:
-            if row in bench.rows[family]:
-                _repeat(bench, family, row, work)
+        if disturbed and row in bench.rows[family]:
+            _repeat(bench, family, row, work)
     _read(bench, program)
 
 
@@ -159,7 +159,9 @@ def _repeat(bench: Bench, family: str, row: Row, work: str) -> None:
     if "error" in result:
         bench.drop(family, row, f"{work}: {result['error']}")
         return
-    bench.found.setdefault(family, {}).setdefault(row.name, {}).setdefault(work, []).append(result)
+    found = bench.found.setdefault(family, {}).setdefault(row.name, {}).setdefault(work, [])
+    found += result["results"]
+    print(f"{time.strftime('%H:%M:%S')} {family}: {row.name}: {work}", flush=True)
 
 
 def _run(bench: Bench, family: str, row: Row, work: str) -> Result:
@@ -187,6 +189,7 @@ def _job(bench: Bench, family: str, row: Row, work: str) -> Result:
         "threads": bench.given.threads,
     }
     job |= {"folder": str(bench.folders[family]), "scratch": str(bench.work), "shape": [1, 0], "new": new}
+    job["passes"] = 1 if smoke else bench.given.passes
     if work == "prepare":
         return job
     if family == "gpt2":

@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def measured(job: Job, began: float) -> Job:
-    """What the job's work gives: seconds, ids, memory; `began` is when the process was running."""
+    """What the job's work gives, a result for each pass: seconds, ids, memory; `began` is when the process was running."""
     peer: Any = importlib.import_module(job["module"])
     imported = time.perf_counter()
     if job["work"] == "prepare":
@@ -37,36 +37,48 @@ def measured(job: Job, began: float) -> Job:
         weights = sum(path.stat().st_size for path in files if path.suffix in _WEIGHTS)
         return {"made": str(made), "weights": weights, "version": peer.version()}
     model = peer.OPENED[job["family"]](Path(job["made"]), job["bits"], job["threads"], job["shape"])
-    result = _MEASURES[job["family"]](model, job)
-    result |= {"began": began, "imported": imported, "peak": peak_memory()}
-    return result
+    passes = 1 if job["work"] == "cold start" else job["passes"]
+    warm_up, measure = _MEASURES[job["family"]]
+    if job["work"] != "cold start":
+        warm_up(model, job)
+    results = [measure(model, job) for _ in range(passes)]
+    common = {"began": began, "imported": imported, "peak": peak_memory()}
+    return {"results": [result | common for result in results]}
 
 
 _WEIGHTS = {".safetensors", ".bin", ".gguf", ".onnx", ".data"}
 
 
+def _warm_gpt2(model: Any, job: Job) -> None:
+    model.greedy(job["given"], min(4, job["new"]))
+
+
 def _gpt2(model: Any, job: Job) -> Job:
-    """Seconds after each new token, of a second pass over the same prompts; of the first one in a cold start."""
+    """Seconds after each new token; of a cold start when the first was there."""
     if job["work"] == "cold start":
         model.greedy(job["given"], 1)
         return {"first": time.perf_counter()}
-    model.greedy(job["given"], min(4, job["new"]))
     with Quiet(job["busy"]) as quiet:
         ids, stamps = model.greedy(job["given"], job["new"])
     assert len(stamps) == job["new"] and all(len(row) == job["new"] for row in ids), (len(stamps), job["new"])
     return {"ids": ids, "stamps": stamps, **quiet.found}
 
 
+def _warm_bert(model: Any, job: Job) -> None:
+    import numpy
+
+    model.encode(numpy.array(job["given"], dtype=numpy.int64))
+
+
 def _bert(model: Any, job: Job) -> Job:
-    """Seconds of encoding a batch, the mean of some passes; and the states of the first rows at a few places."""
+    """Seconds of encoding a batch, the mean of some times; and the states of the first row."""
     import numpy
 
     ids = numpy.array(job["given"], dtype=numpy.int64)
-    states = model.encode(ids)
     with Quiet(job["busy"]) as quiet:
         started = time.perf_counter()
         for _ in range(job["new"]):
-            model.encode(ids)
+            states = model.encode(ids)
         seconds = (time.perf_counter() - started) / job["new"]
     return {
         "seconds": seconds,
@@ -76,9 +88,12 @@ def _bert(model: Any, job: Job) -> Job:
     }
 
 
-def _marian(model: Any, job: Job) -> Job:
-    """Seconds of one beam search over all sources, after one before it."""
+def _warm_marian(model: Any, job: Job) -> None:
     model.translate(job["given"], job["new"])
+
+
+def _marian(model: Any, job: Job) -> Job:
+    """Seconds of one beam search over all sources."""
     with Quiet(job["busy"]) as quiet:
         started = time.perf_counter()
         ids = model.translate(job["given"], job["new"])
@@ -86,7 +101,7 @@ def _marian(model: Any, job: Job) -> Job:
     return {"seconds": seconds, "ids": [list(map(int, row)) for row in ids], **quiet.found}
 
 
-_MEASURES = {"gpt2": _gpt2, "bert": _bert, "marian": _marian}
+_MEASURES = {"gpt2": (_warm_gpt2, _gpt2), "bert": (_warm_bert, _bert), "marian": (_warm_marian, _marian)}
 
 
 class Quiet:

@@ -108,6 +108,12 @@ def test_errors_are_a_few_lines_and_their_own_code(
     assert "Traceback" not in finished.err
 
 
+def test_verbose_says_what_runs_and_without_it_nothing_is_said() -> None:
+    said = start("translate", "en-fr", "No!", "--engine", "torch", "--beam", "1", "--verbose").stderr
+    assert "note: runs on PyTorch: engine=torch was asked for" in said
+    assert start("translate", "en-fr", "No!", "--engine", "torch", "--beam", "1").stderr == ""
+
+
 def test_debug_lets_the_traceback_through() -> None:
     assert "Traceback" in start("wriet", "--debug").stderr
     assert "Traceback" not in start("wriet").stderr

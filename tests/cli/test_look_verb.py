@@ -54,7 +54,13 @@ def test_what_cannot_be_looked_at_is_refused_with_a_reason(
     tiny: Path,
 ) -> None:
     for words, code, said in (
-        ((tiny, "one"), 2, "translators"),
+        ((tiny, "one", "--target", "un"), 2, "translators"),
+        ((tiny, "one", "--layer", "1"), 2, "--json"),
+        ((tiny, "one", "--ablate", "x"), 2, "layer.head"),
+        ((tiny, "one", "--ablate", "7.0"), 2, "ablate"),
+        ((tiny, "--pairs", "pairs.tsv"), 2, "reads no source"),
+        ((tiny, "one", "--spectrum", "-o", "x.html"), 2, "--spectrum"),
+        ((translating, "one", "--svg", "x.svg", "-o", "x.html"), 2, "alignments"),
         ((fixed, "one", "--target", "un"), 2, "bottleneck"),
         ((translating, ""), 3, "no text"),
         ((translating, "word " * 40), 3, "too long"),
@@ -122,3 +128,31 @@ def test_a_spectrum_that_cannot_be_shown_is_refused(
         finished = command("look", *words)
         assert finished.code == code or (code is None and finished.code != 0), finished
         assert said in finished.err and len(finished.err.splitlines()) <= 6, finished
+
+
+def test_a_writer_shows_tokens_surprise_and_heads(command: Callable, tiny: Path) -> None:
+    finished = command("look", tiny, "ab \x1b[2J")
+    lines = finished.out.splitlines()
+    assert finished.code == 0 and lines[0].split() == ["token", "bits"] and lines[1].split() == ['"a"']
+    assert '"\\x1b"' in finished.out and "\x1b" not in finished.out  # a terminal is told nothing by a text
+    assert "previous token" in finished.out and "repeats" in finished.out
+    found = json.loads(command("look", tiny, "ab ab", "--json", "--layer", "1", "--ablate", "0.1", "--ablate", "1").out)
+    assert [token["text"] for token in found["tokens"]] == ["a", "b", " ", "a", "b"]
+    assert list(found["attention"]) == ["1"] and found["without_ablation"]["surprise"] != found["surprise"]
+
+
+def test_the_page_of_all_views_is_written_for_writers_and_translators(
+    command: Callable,
+    tiny: Path,
+    translating: Path,  # noqa: F811
+    fixed: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    for number, (model, text) in enumerate(((tiny, "</script><b>x"), (translating, "Where is it?"), (fixed, "one"))):
+        page = tmp_path / f"{number}.html"
+        finished = command("look", model, text, "-o", page)
+        assert (finished.code, finished.out) == (0, "") and page.name in finished.err, finished
+        assert page.read_text(encoding="utf-8").count("</script>") == 2
+    assert "cross.1" in (tmp_path / "1.html").read_text(encoding="utf-8")
+    assert command("look", tiny, "one", "--html", tmp_path / "same.html").code == 0
+    assert (tmp_path / "same.html").exists()

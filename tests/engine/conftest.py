@@ -19,7 +19,7 @@ if "HEADWAY_NATIVE" in os.environ:
 from headway.engine.extension import is_built  # noqa: E402  # after the build to test was put in its place
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")  # before any fixture that packs a model
 def built() -> None:
     if not is_built():
         pytest.skip("the engine is not built")

@@ -87,7 +87,9 @@ def test_pytorch_s_model_is_opened_by_what_reads_its_attention_alone(
     caplog.set_level(logging.INFO, "headway")
     translator, opened = Translator(folder, device="cpu"), []
     actual = headway.formats.folder.load
-    monkeypatch.setattr("headway.formats.folder.load", lambda *given, **more: opened.append(1) or actual(*given, **more))
+    monkeypatch.setattr(
+        "headway.formats.folder.load", lambda *given, **more: opened.append(1) or actual(*given, **more)
+    )
     translator.translate("Hello.", max_new_tokens=9)
     assert opened == [] and "in PyTorch as well" not in caplog.text
     for _ in range(2):
@@ -98,7 +100,9 @@ def test_pytorch_s_model_is_opened_by_what_reads_its_attention_alone(
 def test_attention_is_never_read_from_other_weights_than_those_that_translate(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "replaced")
     translator = Translator(tmp_path / "replaced", device="cpu")
-    headway.save(tiny(vocabulary=257, context=53, initial_deviation=0.1), _tokenizer(), tmp_path / "replaced", overwrite=True)
+    headway.save(
+        tiny(vocabulary=257, context=53, initial_deviation=0.1), _tokenizer(), tmp_path / "replaced", overwrite=True
+    )
     assert translator.translate("Hello.", max_new_tokens=9).text
     with pytest.raises(StorageError, match="Open it again"):
         translator.align(["Hello."], ["Salut."])

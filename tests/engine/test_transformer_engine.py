@@ -31,8 +31,9 @@ def test_float32_logits_equal_pytorch_s(data: st.DataObject) -> None:
     heads = data.draw(st.sampled_from([1, 2, 3, 5]))
     vocabulary = data.draw(st.sampled_from([1, 15, 16, 17, 97]))
     shared = data.draw(st.booleans())
+    width = heads * data.draw(st.sampled_from([2, 14, 16, 38])) * (2 if heads % 2 else 1)
     model = tiny(
-        width=heads * data.draw(st.sampled_from([2, 14, 16, 38])) * (2 if heads % 2 else 1),
+        width=width,
         n_heads=heads,
         encoder_layers=data.draw(st.integers(1, 3)),
         decoder_layers=data.draw(st.integers(1, 3)),
@@ -47,7 +48,7 @@ def test_float32_logits_equal_pytorch_s(data: st.DataObject) -> None:
         tied=data.draw(st.booleans()),
         scaled=data.draw(st.booleans()),
         output_bias=data.draw(st.booleans()),
-        initial_deviation=0.06,
+        initial_deviation=width**-0.5,
     )
     sources, lengths = padded([[id % (model.config.source_vocabulary or vocabulary) for id in ids] for ids in SOURCES])
     targets = torch.tensor(TARGETS) % vocabulary
@@ -254,6 +255,13 @@ def test_steps_that_cannot_be_taken_are_refused_and_the_state_stays() -> None:
     assert state.lengths.tolist() == [2]
 
 
+def test_a_step_after_select_with_no_rows_gives_no_rows() -> None:
+    model = in_engine(tiny(), 8)
+    _, state = feed(model, model.start(*padded(SOURCES[:2]), rows=[0, 1]), [[1], [2]])
+    logits, state = feed(model, state.select([]), [])
+    assert logits.shape == (0, VOCABULARY) and state.lengths.tolist() == [] and model.sources_out == 0
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(
     ("name", "settings"),
@@ -278,6 +286,9 @@ def test_a_model_without_room_for_its_sources_says_so(monkeypatch: pytest.Monkey
     model = in_engine(tiny(), 8)
 
     class Full:
+        def source_bytes(self, length: int) -> int:
+            return 0
+
         def start(self, *given: object) -> None:
             raise MemoryError
 

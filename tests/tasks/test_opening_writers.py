@@ -93,8 +93,8 @@ def test_without_the_extension_a_writer_runs_on_pytorch_and_the_engine_is_refuse
     assert not is_built()
     with caplog.at_level(logging.INFO):
         assert Writer(folder, device="cpu").write("Once", max_new_tokens=3, seed=1).ids
-    assert "runs on PyTorch: the engine was not built" in caplog.text
-    with pytest.raises(ResourceError, match="the engine was not built"):
+    assert "runs on PyTorch: the engine is not built. Install a C++20 compiler" in caplog.text
+    with pytest.raises(ResourceError, match=r"the engine is not built\. Install a C\+\+20 compiler"):
         Writer(folder, device="cpu", engine="compiled")
 
 

@@ -1,4 +1,4 @@
-"""`headway look`: what a model attended to, and what its layers do with a signal: tables, a picture or a page."""
+"""`headway look`: what a model attended to, what is inside a pass, what its layers do with a signal."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from headway.cli.heads import show_heads
+from headway.cli.inside import Wanted, show_inside
 from headway.cli.output import note
 from headway.cli.source_text import argument_text, model_and_text, read_lines
 from headway.cli.translate import DEFAULT_MODEL, Place, compact
@@ -46,7 +47,7 @@ class Judging:
 
 # More than six parameters: each is a word of the command line.
 def look(
-    model: Annotated[str | None, Parameter(help="A model folder or a bundled model's name (en-fr).")] = None,
+    model: Annotated[str | None, Parameter(help="A model folder or a bundled model's name (en-fr, writer).")] = None,
     text: Annotated[str | None, Parameter(help="The text; - reads standard input.")] = None,
     /,
     *,
@@ -55,17 +56,27 @@ def look(
     place: Place | None = None,
     svg: Annotated[Path | None, Parameter(help="Write a picture to this file.")] = None,
     html: Annotated[Path | None, Parameter(help="Write a page to this file.")] = None,
+    output: Annotated[
+        Path | None, Parameter(name=("-o", "--output"), help="Write a page of all views, of any model, to this file.")
+    ] = None,
+    ablate: Annotated[
+        list[str] | None,
+        Parameter(help="Silence a head, as layer.head, or a layer's heads; may be given several times.", negative=()),
+    ] = None,
     spectrum: Annotated[
         bool, Parameter(help="Of any model: what its layers do with a signal, and what can be read back.", negative=())
     ] = False,
     json: Annotated[bool, Parameter(help="Print one JSON object.")] = False,
 ) -> None:
-    """Show which source words each word of a translation was made from: rows are the translation's words.
+    """Show what a model sees in a text: tokens, surprise, heads; of a translator, what each word was made from.
 
     Example: headway look en-fr "The agreement was signed in August 1992." --svg alignment.svg
+    Example: headway look writer "The trophy did not fit in the suitcase." -o look.html
     Example: headway look writer --spectrum - < book.txt
     """
     looking, judging, place = looking or Looking(), judging or Judging(), place or Place()
+    if (output is not None or ablate) and (spectrum or judging != Judging()):
+        raise UsageError("-o and --ablate look at one text: leave out --spectrum, --pairs, --gold and --remember")
     if spectrum:
         _show_spectrum((model, text), looking, judging, place, {"svg": svg, "html": html}, json)
         return
@@ -82,7 +93,13 @@ def look(
     source = "\n".join(read_lines(None)) if given is None else given
     if not source.strip():
         raise DataError("there is no text to look at\nGive one, or - for standard input.")
-    _require_source(name)
+    if output is not None or ablate or not _reads_source(name):
+        _refuse_alignment(name, looking, svg)
+        if html is not None and _reads_source(name):
+            raise UsageError("--html is the page of an alignment\nGive it by itself, or -o alone.")
+        wanted = Wanted(page=output or html, json=json, layer=looking.layer, ablate=ablate or ())
+        show_inside(name, source, wanted, place)
+        return
 
     from headway.insight.alignment_grid import grid_of
     from headway.insight.alignment_html import alignment_html
@@ -146,17 +163,29 @@ def print_table(grid: "AlignmentGrid") -> None:
     print(alignment_table(grid, width=shutil.get_terminal_size((100, 24)).columns, shades=shades))
 
 
-def _require_source(name: str) -> None:
-    """Raises UsageError where the model reads no source: this verb shows alignments, and only those so far."""
+def _reads_source(name: str) -> bool:
     from headway.formats.bundled import locate
     from headway.formats.folder import family_of_folder
     from headway.models.registry import FAMILIES
 
-    family = family_of_folder(locate(name))
-    if not FAMILIES[family].reads_source:
+    return FAMILIES[family_of_folder(locate(name))].reads_source
+
+
+def _require_source(name: str) -> None:
+    """Raises UsageError where the model reads no source, and so has no heads that align."""
+    if not _reads_source(name):
         raise UsageError(
-            f"{name} is a {family} model, which reads no source, so it has no alignment\n"
-            "headway look shows what translators and summarisers attend to in their source: give one of those."
+            f"{name} reads no source, so it has no alignment\n"
+            "--pairs ranks the heads of translators and summarisers: give one of those."
+        )
+
+
+def _refuse_alignment(name: str, looking: Looking, svg: Path | None) -> None:
+    """Raises UsageError for options that say how an alignment is shown, where none is."""
+    if svg is not None or looking.target is not None or looking.tokens or looking.head is not None:
+        raise UsageError(
+            "--svg, --target, --tokens and --head are for the alignments of translators and summarisers\n"
+            f"Leave them out to look into {name} itself: headway look {name} TEXT -o look.html"
         )
 
 

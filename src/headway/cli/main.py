@@ -28,6 +28,7 @@ def main() -> None:
     """Run the command line of this process and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.addLevelName(logging.INFO, "note")
     logging.addLevelName(logging.WARNING, "warning")
     logging.addLevelName(logging.ERROR, "error")
     warnings.showwarning = _show_warning
@@ -41,7 +42,11 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; prints the errors a user can mend."""
-    words, debug = _without_debug(list(arguments))
+    words, debug = _without(list(arguments), "--debug")
+    words, verbose = _without(words, "--verbose")
+    logger, level = logging.getLogger("headway"), logging.getLogger("headway").level
+    if verbose:
+        logger.setLevel(logging.INFO)
     try:
         if words in ([], ["--help"], ["-h"], ["help"]):
             print(overview(__version__))
@@ -71,6 +76,8 @@ def run(arguments: Sequence[str]) -> int:
         lead = "" if isinstance(mendable, Interrupted) else "error: "
         print("\n".join(f"{lead}{mendable}".splitlines()[:MOST_LINES]), file=sys.stderr)
         return mendable.exit_code
+    finally:
+        logger.setLevel(level)
 
 
 def build_app() -> "App":
@@ -81,7 +88,10 @@ def build_app() -> "App":
         name="headway",
         version=__version__,
         help_format="plaintext",
-        help_epilogue="--debug, anywhere before --, shows the full traceback of an error.",
+        help_epilogue=(
+            "Anywhere before --: --verbose says on stderr what runs and why, "
+            "--debug shows the full traceback of an error."
+        ),
         default_parameter=Parameter(negative=()),
         print_error=False,
         exit_on_error=False,
@@ -125,9 +135,10 @@ def _is_of_torch_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and named
 
 
-def _without_debug(words: list[str]) -> tuple[list[str], bool]:
+def _without(words: list[str], flag: str) -> tuple[list[str], bool]:
+    """The words without a flag that may stand anywhere before --, and whether it stood there."""
     end = words.index("--") if "--" in words else len(words)
-    kept = [word for word in words[:end] if word != "--debug"]
+    kept = [word for word in words[:end] if word != flag]
     return kept + words[end:], len(kept) < end
 
 

@@ -1,8 +1,9 @@
 """Choosing the next token: the settings (`Choice`) and what they do to the logits (`choose`).
 
-The order, all in float64 on the logits: bias, repetition penalty, frequency and presence penalty, temperature, top-k,
-top-p, min-p. Each filter looks at what the one before it left. Temperature 0 takes the highest logit after the
-penalties, the lowest id on ties. Otherwise one uniform number picks from the kept ids: see `uniform` and `_draw`.
+The order, all in float64 on the logits: bias, repetition penalty, frequency and presence penalty, a constraint's mask,
+temperature, top-k, top-p, min-p. Each filter looks at what the one before it left. Temperature 0 takes the highest
+logit after the mask, the lowest id on ties. Otherwise one uniform number picks from the kept ids: see `uniform` and
+`_draw`.
 """
 
 import math
@@ -15,7 +16,12 @@ from headway.decoding.ranking import first_highest, highest
 from headway.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
+    from numpy import bool_
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    Mask = NDArray[bool_]
+    """(V,) True for the ids that may be chosen."""
 
 _WORD = 2**64 - 1
 
@@ -84,21 +90,26 @@ def choose(
     histories: Sequence[Sequence[int]],
     samples: Sequence[int],
     positions: Sequence[int],
+    masks: "Sequence[Mask | None] | None" = None,
 ) -> list[int]:
     """The next id of each row; logits (B, V).
 
     `histories`: prompt and continuation of each row so far; `positions`: how many tokens of it are continuation, which
-    is also the position that is drawn. Raises FormatError for logits that are not finite, ConfigError where a bias
-    names an id outside the vocabulary, or bias and penalties together forbid every id.
+    is also the position that is drawn; `masks`: which ids a row's constraint allows, None: all. Raises FormatError for
+    logits that are not finite, ConfigError where a bias names an id outside the vocabulary, or bias, penalties and mask
+    together forbid every id.
     """
     require_finite(logits)
     chosen: list[int] = [0] * len(choices)
+    masks = masks or [None] * len(choices)
     if any(choice.plain for choice in choices):
         chosen = first_highest(logits)
-    for row, choice in enumerate(choices):
-        if choice.plain:
+    for row, (choice, mask) in enumerate(zip(choices, masks, strict=True)):
+        if choice.plain and mask is None:
             continue
         values = _edited(logits[row], choice, histories[row], positions[row])
+        if mask is not None:
+            values = _masked(values, mask)
         if choice.temperature == 0:
             chosen[row] = int(values.argmax())
             continue
@@ -172,6 +183,17 @@ def _edited(logits: "Tensor", choice: Choice, history: Sequence[int], n_generate
         raise ConfigError(
             f"bias and penalties must leave a finite highest logit, but it is {float(values.max())}\n"
             "Forbid fewer ids, or choose values nearer to 0."
+        )
+    return values
+
+
+def _masked(values: "Tensor", mask: "Mask") -> "Tensor":
+    """Minus infinity where the mask is False; its weight is 0 then, so that no filter and no draw keeps it."""
+    values[~mask] = -math.inf
+    if not math.isfinite(float(values.max())):
+        raise ConfigError(
+            "the constraint and the bias must both allow some id, but they leave none\n"
+            "Forbid fewer ids, or ask for another constraint."
         )
     return values
 

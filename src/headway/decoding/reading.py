@@ -49,6 +49,7 @@ class Look:
     """A trace of one step that keeps the last layer's attention to the source alone."""
 
     residual = False
+    parts = False
 
     def __init__(self) -> None:
         self._latest: Tensor | None = None

@@ -4,22 +4,28 @@ A row's tokens depend on its prompt and its `Choice` alone, never on which rows 
 this). Prompts are read in chunks between the steps of the rows that write already, so a long one does not stop them.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headway.decoding import window
-from headway.decoding.choice import Choice, choose, require_finite
+from headway.decoding.choice import Choice, require_finite
 from headway.decoding.feed import begin, feed, require_source
+from headway.decoding.prefixes import Prefixes
 from headway.decoding.ranking import first_highest, highest
+from headway.decoding.row import FinishReason as FinishReason
+from headway.decoding.row import Reading, Row, Taken, choose_for, require_constraint, require_row
 from headway.decoding.speculation import Asked, Drafter
-from headway.errors import ConfigError, UsageError
+from headway.errors import ConfigError, HeadwayError, UsageError
 from headway.models.protocol import AnyDecoder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FinishReason = Literal["stop", "length"]
+    from headway.decoding.constraints import Constraint
+
+T = TypeVar("T")
 Alternatives = tuple[tuple[int, float], ...]
 """Ids and their log-probabilities, the most probable first."""
 
@@ -41,61 +47,6 @@ class Emitted:
     windowed: bool
 
 
-@dataclass(kw_only=True)
-class _Row:
-    number: int
-    sample: int
-    choice: Choice
-    ids: list[int]  # prompt and continuation
-    n_prompt: int
-    max_new_tokens: int
-    stop_ids: frozenset[int]
-    n_top: int
-    source: Sequence[int] | None
-    held: int = 0  # tokens in the state
-    windowed: bool = False
-    reason: FinishReason | None = None
-
-    @property
-    def position(self) -> int:
-        return len(self.ids) - self.n_prompt
-
-    @property
-    def finished(self) -> bool:
-        return self.reason is not None
-
-    def room(self, context: int | None) -> int:
-        """How many tokens may be proposed: the last one is fed before them, and one more is chosen after them."""
-        wanted = self.max_new_tokens - self.position - 1
-        return wanted if context is None else min(wanted, context - self.held - 1)
-
-    def take(self, token: int) -> "_Taken":
-        self.ids.append(token)
-        if token in self.stop_ids:
-            self.reason = "stop"
-        elif self.position >= self.max_new_tokens:
-            self.reason = "length"
-        return _Taken(self, token, self.reason)
-
-
-class _Taken(NamedTuple):
-    row: _Row
-    id: int
-    reason: FinishReason | None
-
-
-@dataclass(kw_only=True)
-class _Reading:
-    """A prompt on its way into the model, and the rows that will go on from it."""
-
-    ids: Sequence[int]
-    rows: list[_Row]
-    fed: int = field(default=0)
-
-    def next(self, width: int) -> Sequence[int]:
-        return self.ids[self.fed : self.fed + width]
-
-
 class Rows:
     """A model and the rows that it writes at present."""
 
@@ -106,13 +57,18 @@ class Rows:
         vocabulary: int | None = None,
         prefill_chunk: int = 512,
         drafter: Drafter | None = None,
+        prefixes: Prefixes | None = None,
+        on_failure: Callable[[int, HeadwayError], None] | None = None,
     ) -> None:
         """Nothing is run yet.
 
         vocabulary: how many ids may be chosen, where the model's own vocabulary is padded past the tokenizer's;
         None: all. prefill_chunk: prompt tokens read in one step, shared by the prompts being read. drafter: proposes
         tokens, which changes how many come at a step and never which (see speculation.py); it serves these rows
-        alone. Put the model in evaluation mode first: dropout would make rows unrepeatable.
+        alone. prefixes: remembers texts that were read, so that prompts that begin alike are not read again; this
+        model's alone. on_failure: told the number and the error of a row that cannot go on though the others can (a
+        bias that forbids every id, a constraint too complex to follow), which is let go; None: the step raises it.
+        Put the model in evaluation mode first: dropout would make rows unrepeatable.
         """
         if prefill_chunk < 1:
             raise ConfigError(f"prefill_chunk must be at least 1, but got {prefill_chunk}")
@@ -120,11 +76,13 @@ class Rows:
         self._vocabulary = vocabulary
         self._chunk = prefill_chunk
         self._drafter = drafter
+        self._prefixes = prefixes
+        self._on_failure = on_failure
         self._next = 0
         self._reads_source = False
-        self._arriving: list[_Reading] = []
-        self._reading: list[_Reading] = []
-        self._writing: list[_Row] = []
+        self._arriving: list[Reading] = []
+        self._reading: list[Reading] = []
+        self._writing: list[Row] = []
         self._reading_state: Any = None
         self._state: Any = None
 
@@ -142,27 +100,30 @@ class Rows:
         stop_ids: frozenset[int] = frozenset(),
         logprobs: int | None = None,
         source: Sequence[int] | None = None,
+        constraint: "Constraint | None" = None,
     ) -> list[int]:
         """Put in a prompt; it is read and written on from the next `step`. Returns one row number a sample.
 
         The samples share one reading of the prompt and differ by their sample number, 0 to samples - 1. logprobs: how
         many alternatives each `Emitted.top` names. source: what a model that reads one is to read, the end id behind
-        it; the prompt is the start id then, and a forced prefix. A prompt past the context is cut (see window.py).
+        it; the prompt is the start id then, and a forced prefix. constraint: what the continuation must follow; its end
+        id must be among the stop ids. A prompt past the context is cut (see window.py).
         Raises UsageError for an empty prompt or source, an id outside the vocabulary, a count below 1, or where some
         rows have a source and others none, ContextError for a source past the context.
         """
-        if not prompt_ids:
-            raise UsageError("a prompt must have at least one id; start from the end-of-text id where there is none")
-        for name, value in (("max_new_tokens", max_new_tokens), ("samples", samples)):
-            if value < 1:
-                raise UsageError(f"{name} must be at least 1, but got {value}")
-        if logprobs is not None and logprobs < 0:
-            raise UsageError(f"logprobs must be at least 0, or None, but got {logprobs}")
-        self._check_ids([*prompt_ids, *choice.bias])
+        require_row(
+            prompt_ids,
+            choice,
+            max_new_tokens=max_new_tokens,
+            samples=samples,
+            logprobs=logprobs,
+            vocabulary=self._vocabulary,
+        )
+        require_constraint(constraint, stop_ids, self._vocabulary)
         self._check_source(source)
         fits = window.fitting(prompt_ids, self._model.context)
         rows = [
-            _Row(
+            Row(
                 number=self._next + sample,
                 sample=sample,
                 choice=choice,
@@ -172,12 +133,13 @@ class Rows:
                 stop_ids=stop_ids,
                 n_top=logprobs or 0,
                 source=source,
+                progress=None if constraint is None else constraint.begin(),
                 windowed=len(fits) < len(prompt_ids),
             )
             for sample in range(samples)
         ]
         self._next += samples
-        self._arriving.append(_Reading(ids=list(fits), rows=rows))
+        self._arriving.append(Reading(ids=list(fits), rows=rows))
         return [row.number for row in rows]
 
     def step(self) -> list[Emitted]:
@@ -224,7 +186,7 @@ class Rows:
                 row = self._writing[at]
                 row.windowed = True
                 assert context is not None
-                self._arriving.append(_Reading(ids=window.restart(row.ids, context), rows=[row]))
+                self._arriving.append(Reading(ids=window.restart(row.ids, context), rows=[row]))
             self._keep_writing([at for at in range(len(self._writing)) if at not in full])
         if not self._writing:
             return []
@@ -236,6 +198,8 @@ class Rows:
             for row in self._writing:
                 row.held += 1
             emitted = self._emit(self._writing, logits)
+        if self._prefixes is not None:
+            self._prefixes.remember_written(self._writing, self._state)
         self._forget(row for row in self._writing if row.finished)
         self._keep_writing([at for at, row in enumerate(self._writing) if not row.finished])
         return emitted
@@ -274,15 +238,15 @@ class Rows:
         self._state = state.rewind(back)
         return emitted
 
-    def _verify(self, row: _Row, proposal: Sequence[int], logits: "Tensor") -> list[_Taken]:
+    def _verify(self, row: Row, proposal: Sequence[int], logits: "Tensor") -> list[Taken]:
         """The row's own choices, position by position, as long as they are what was proposed; logits (T, V)."""
         allowed = logits[:, : self._vocabulary]
-        likeliest = first_highest(allowed) if row.choice.plain else None
+        likeliest = first_highest(allowed) if row.choice.plain and row.progress is None else None
         taken = []
         for position, proposed in enumerate([*proposal, None]):
             here = allowed[position : position + 1]
             if likeliest is None:
-                token = choose(here, [row.choice], [row.ids], [row.sample], [row.position])[0]
+                token = choose_for(here, [row])[0]
             else:
                 require_finite(here)
                 token = likeliest[position]
@@ -293,17 +257,15 @@ class Rows:
 
     def _read(self) -> list[Emitted]:
         if self._arriving:
-            sources = [reading.rows[0].source for reading in self._arriving]
-            begun = begin(self._model, sources, range(len(sources)))
-            self._reading_state = _joined(self._reading_state, begun)
-            self._reading += self._arriving
-            self._arriving = []
+            self._begin_reading()
         if not self._reading:
             return []
         width = max(1, self._chunk // len(self._reading))
         logits, state = feed(self._model, self._reading_state, [reading.next(width) for reading in self._reading])
         for reading in self._reading:
-            reading.fed = min(reading.fed + width, len(reading.ids))
+            reading.advance(width)
+        if self._prefixes is not None:
+            self._prefixes.remember_read(self._reading, state)
         read = [at for at, reading in enumerate(self._reading) if reading.fed == len(reading.ids)]
         going = [at for at in range(len(self._reading)) if at not in read]
         rows = [(at, row) for at in read for row in self._reading[at].rows]
@@ -320,18 +282,57 @@ class Rows:
         self._reading_state = state.select(going) if going else None
         return emitted
 
-    def _emit(self, rows: Sequence[_Row], logits: "Tensor") -> list[Emitted]:
-        """Choose a token for each row; logits (B, V)."""
-        chosen = choose(
-            logits[:, : self._vocabulary],
-            [row.choice for row in rows],
-            [row.ids for row in rows],
-            [row.sample for row in rows],
-            [row.position for row in rows],
-        )
-        return _emitted([row.take(token) for row, token in zip(rows, chosen, strict=True)], logits)
+    def _begin_reading(self) -> None:
+        """Start the state of each prompt that arrived: empty, or that of a text it begins with."""
+        known = [
+            self._prefixes.longest(reading.ids) if self._prefixes and reading.rows[0].source is None else None
+            for reading in self._arriving
+        ]
+        anew = [reading for reading, held in zip(self._arriving, known, strict=True) if held is None]
+        if anew:
+            sources = [reading.rows[0].source for reading in anew]
+            begun = begin(self._model, sources, range(len(sources)))
+            self._reading_state = _joined(self._reading_state, begun)
+        self._reading += anew
+        for reading, held in zip(self._arriving, known, strict=True):
+            if held is not None:
+                reading.fed = held.length
+                self._reading_state = _joined(self._reading_state, held.state.copy())
+                self._reading.append(reading)
+        self._arriving = []
 
-    def _forget(self, rows: Iterable[_Row]) -> None:
+    def _emit(self, rows: Sequence[Row], logits: "Tensor") -> list[Emitted]:
+        """Choose a token for each row; logits (B, V). A row that fails alone gets none, and is finished."""
+        allowed = logits[:, : self._vocabulary]
+        chosen: Sequence[int | None]
+        try:
+            chosen = choose_for(allowed, rows)
+        except UsageError:
+            if self._on_failure is None:
+                raise
+            alone = [self._alone(row, partial(choose_for, allowed[at : at + 1], [row])) for at, row in enumerate(rows)]
+            chosen = [ids[0] if ids else None for ids in alone]
+        taken = []
+        for at, (row, token) in enumerate(zip(rows, chosen, strict=True)):
+            if token is not None and (one := self._alone(row, partial(row.take, token))) is not None:
+                taken.append((at, one))
+        if not taken:
+            return []
+        of_taken = logits if len(taken) == len(rows) else logits[[at for at, _ in taken]]
+        return _emitted([one for _, one in taken], of_taken)
+
+    def _alone(self, row: Row, work: Callable[[], T]) -> T | None:
+        """What the work gives, or None where it failed of something that is this row's own."""
+        try:
+            return work()
+        except UsageError as error:
+            if self._on_failure is None:
+                raise
+            row.failure = error
+            self._on_failure(row.number, error)
+            return None
+
+    def _forget(self, rows: Iterable[Row]) -> None:
         if self._drafter is not None:
             for row in rows:
                 self._drafter.forget(row.number)
@@ -349,11 +350,6 @@ class Rows:
             self._reading = [self._reading[at] for at in kept]
             self._reading_state = self._reading_state.select(kept) if kept else None
 
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        if self._vocabulary is not None and not all(0 <= token < self._vocabulary for token in ids):
-            wrong = next(token for token in ids if not 0 <= token < self._vocabulary)
-            raise UsageError(f"ids of a prompt or a bias must be in 0..{self._vocabulary - 1}, but got {wrong}")
-
     def _check_source(self, source: Sequence[int] | None) -> None:
         if len(self) and self._reads_source != (source is not None):
             raise UsageError("either all rows of one scheduler have a source, or none has")
@@ -365,13 +361,15 @@ class Rows:
             self._forget(rows)
         self._arriving, self._reading, self._writing = [], [], []
         self._reading_state = self._state = None
+        if self._prefixes is not None:
+            self._prefixes.clear()  # where memory ended, this is what can be given back
 
 
 def _joined(state: Any, other: Any) -> Any:
     return other if state is None else state.join(other)
 
 
-def _emitted(taken: Sequence[_Taken], logits: "Tensor") -> list[Emitted]:
+def _emitted(taken: Sequence[Taken], logits: "Tensor") -> list[Emitted]:
     """What is told of each token; logits (N, V), those it was chosen from."""
     import torch
 

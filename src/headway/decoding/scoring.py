@@ -1,9 +1,11 @@
 """What the model thinks of a given text: the log-probability of each token after those before it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from headway.decoding.choice import require_finite
 from headway.decoding.feed import feed
+from headway.decoding.ranking import highest_in_rows
 from headway.errors import ConfigError, ContextError
 from headway.models.protocol import AnyDecoder
 
@@ -14,23 +16,60 @@ def score(model: AnyDecoder, ids: Sequence[int], *, chunk: int = 128) -> list[fl
     The model's own distribution over its full vocabulary. `chunk` positions of logits are held at once. Raises
     ContextError where the ids are more than the model's context: a cut text would get another score.
     """
-    import torch
+    scoring = Scoring(model, ids)
+    while not scoring.finished:
+        scoring.step(chunk)
+    return scoring.logprobs
 
-    if chunk < 1:
-        raise ConfigError(f"chunk must be at least 1, but got {chunk}")
+
+def require_scorable(model: AnyDecoder, ids: Sequence[int]) -> None:
+    """Raises ContextError where the ids are more than the model's context."""
     if model.context is not None and len(ids) > model.context:
         raise ContextError(
             f"scoring takes at most {model.context} tokens (the model's context), but got {len(ids)}\n"
             "Score a shorter text, or evaluate, which goes through a long text in windows."
         )
-    logprobs: list[float | None] = [None] * min(len(ids), 1)
-    with torch.inference_mode():
-        state = model.start(rows=1)
-        for first in range(0, len(ids) - 1, chunk):
-            fed = ids[first : min(first + chunk, len(ids) - 1)]
-            logits, state = feed(model, state, [fed], every=True)  # (1, T, V)
+
+
+class Scoring:
+    """A text on its way through the model, a chunk at a time, so that others can be served in between.
+
+    logprobs, tops: of each id so far, its log-probability (None for the first) and the `n_top` most probable ids in
+    its place with theirs.
+    """
+
+    def __init__(self, model: AnyDecoder, ids: Sequence[int], *, n_top: int = 0) -> None:
+        """Raises ContextError where the ids are more than the model's context."""
+        require_scorable(model, ids)
+        self._model = model
+        self._ids = ids
+        self._n_top = n_top
+        self._state: Any = None
+        self.logprobs: list[float | None] = [None] * min(len(ids), 1)
+        self.tops: list[tuple[tuple[int, float], ...]] = [()] * min(len(ids), 1)
+
+    @property
+    def finished(self) -> bool:
+        return len(self.logprobs) == len(self._ids)
+
+    def step(self, chunk: int) -> None:
+        """Score the next ids, `chunk` at most."""
+        import torch
+
+        if chunk < 1:
+            raise ConfigError(f"chunk must be at least 1, but got {chunk}")
+        first = len(self.logprobs) - 1
+        fed = self._ids[first : min(first + chunk, len(self._ids) - 1)]
+        with torch.inference_mode():
+            state = self._model.start(rows=1) if self._state is None else self._state
+            logits, self._state = feed(self._model, state, [fed], every=True)  # (1, T, V)
             require_finite(logits)
-            after = torch.tensor(ids[first + 1 : first + 1 + len(fed)], device=logits.device)
+            after = torch.tensor(self._ids[first + 1 : first + 1 + len(fed)], device=logits.device)
             every = logits[0].double().log_softmax(dim=-1)
-            logprobs += every.gather(1, after[:, None])[:, 0].tolist()
-    return logprobs
+            self.logprobs += every.gather(1, after[:, None])[:, 0].tolist()
+            if self._n_top:
+                _, places = highest_in_rows(logits[0], self._n_top)
+                tops = zip(places.tolist(), every.gather(1, places).tolist(), strict=True)
+                self.tops += [tuple(zip(ids, logprobs, strict=True)) for ids, logprobs in tops]
+            else:
+                self.tops += [()] * len(fed)

@@ -5,7 +5,7 @@ from typing import Any
 
 from headway.engine.encoder import CompiledEncoder, Reading
 from headway.engine.extension import native
-from headway.engine.packing import ACTIVATIONS, Asked, pack
+from headway.engine.packing import Asked, no_activation, pack, sizes_of
 
 
 def why_not(model: Any) -> str | None:
@@ -14,9 +14,7 @@ def why_not(model: Any) -> str | None:
     others = sorted({config.mixer_of(layer) for layer in range(config.n_layers)} - {"attention"})
     if others:
         return f"the engine mixes tokens by attention alone, and this model has layers that mix by {', '.join(others)}"
-    if config.activation not in ACTIVATIONS:
-        return f"the engine has no activation {config.activation}"
-    return None
+    return no_activation(config)
 
 
 def build(model: Any, asked: Asked) -> CompiledEncoder:
@@ -52,8 +50,7 @@ class ReadingGPT2:
     @staticmethod
     def why_not(model: Any) -> str | None:
         """Why the engine cannot run this GPT-2, in a phrase; None where it can."""
-        activation = model.config.activation
-        return None if activation in ACTIVATIONS else f"the engine has no activation {activation}"
+        return no_activation(model.config)
 
     @staticmethod
     def build(model: Any, asked: Asked) -> CompiledEncoder:
@@ -87,15 +84,8 @@ class ReadingGPT2:
 def _packed(model: Any, asked: Asked, reading: Reading, choices: Mapping[str, object]) -> CompiledEncoder:
     config = model.config
     sizes = {
-        "vocabulary": config.vocabulary,
-        "context": config.context,
-        "width": config.width,
-        "layers": config.n_layers,
-        "heads": config.n_heads,
-        "hidden": config.hidden,
+        **sizes_of(config),
         "scores": config.n_scores,
-        "epsilon": config.epsilon,
-        "activation": ACTIVATIONS.index(config.activation),
         "words": reading.words,
         "pooler": reading.pooler,
         "transform": reading.transform,

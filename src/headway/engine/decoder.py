@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.engine.extension import native
-from headway.errors import ContextError, ResourceError, UsageError
+from headway.engine.memory import floats, refuse_past_memory
+from headway.engine.packed import PackedModel, refuse_to_show
+from headway.errors import ContextError, HeadwayError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MOST_ROWS = 2**20
+ROW_BYTES, _PAGE_BYTES = 64, 16  # what a row takes, and its pointer to a page
+_MANY = 1024  # rows that are taken without counting their pages
+_FEWER = "Feed fewer tokens in a step, or fewer rows."
 
 
 class CompiledState:
@@ -38,8 +43,15 @@ class CompiledState:
         return int(self._use().pages_out)
 
     def select(self, indices: "Sequence[int] | Tensor") -> "CompiledState":
-        """Keep, reorder or repeat rows without copying them; may end empty. Raises UsageError for no such row."""
-        return self._next(lambda held: held.select(ints(indices)))
+        """Keep, reorder or repeat rows without copying them; may end empty.
+
+        Raises UsageError for no such row, ResourceError where memory ends; the state is still usable then.
+        """
+        kept = ints(indices)
+        if len(kept) > _MANY:
+            pages = max(self._use().lengths, default=0) // 16 + 1
+            refuse_rows(len(kept), ROW_BYTES + _PAGE_BYTES * pages)
+        return self._next(lambda held: held.select(kept))
 
     def join(self, other: "CompiledState") -> "CompiledState":
         """Append the rows of another state of the same model; consumes both. Raises UsageError for another model's."""
@@ -75,26 +87,13 @@ class CompiledState:
         return CompiledState(held)
 
 
-class Stepping:
-    """What steps in the engine, in `bits` of 32, 16 (bfloat16), 8 or 4 a weight; how it starts is the families' own."""
+class Stepping(PackedModel):
+    """What steps in the engine; how it starts is the families' own."""
 
     def __init__(self, model: Any, *, vocabulary: int, context: int | None, bits: int, threads: int) -> None:
         """`model`: the extension's own."""
-        self._model = model
+        super().__init__(model, context=context, bits=bits, threads=threads)
         self.vocabulary = vocabulary
-        self.context = context
-        self.bits = bits
-        self.threads = threads
-
-    @property
-    def kernels(self) -> str:
-        """Which of the kernels this processor runs: avx512, avx2, neon or plain."""
-        return str(self._model.kernels)
-
-    @property
-    def bytes(self) -> int:
-        """What the packed weights take."""
-        return int(self._model.bytes)
 
     # Six parameters: the decoding protocol's own.
     def step(
@@ -115,15 +114,18 @@ class Stepping:
         """
         import torch
 
-        if trace is not None or ablate:
-            raise UsageError(
-                "the compiled engine keeps no trace and silences no head\nOpen the model with engine=torch."
-            )
+        refuse_to_show(trace, ablate)
         fed, taken = ids.contiguous().numpy(), ints(counts)
         shape = fed.shape if every else fed.shape[:1]
-        logits = _room((*shape, self._model.logits_stride))
-        following = state._next(lambda held: self._model.step(fed, taken, held, every, self.threads, logits))
-        return torch.from_numpy(logits)[..., : self.vocabulary], following
+        made: list[NDArray[np.float32]] = []
+
+        def take(held: Any) -> None:
+            growth = held.growth(taken, fed.shape[-1])
+            made.append(floats((*shape, self._model.logits_stride), "this step", _FEWER, beside=growth))
+            self._model.step(fed, taken, held, every, self.threads, made[0])
+
+        following = state._next(take)
+        return torch.from_numpy(made[0])[..., : self.vocabulary], following
 
 
 class CompiledDecoder(Stepping):
@@ -149,6 +151,7 @@ class CompiledDecoder(Stepping):
             raise ContextError(
                 f"a row may hold {self.context} tokens (the model's context), but capacity is {capacity}"
             )
+        refuse_rows(rows, ROW_BYTES)
         return CompiledState(self._model.start(rows))
 
     def __call__(self, ids: "Tensor", lengths: "Tensor | None" = None) -> "Tensor":
@@ -165,6 +168,8 @@ class errors_of_ours:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, HeadwayError):
+            return
         if isinstance(error, native().PastContext):
             raise ContextError(str(error)) from None
         if isinstance(error, MemoryError):
@@ -179,10 +184,6 @@ def ints(values: "Sequence[int] | Tensor | NDArray[np.int64]") -> NDArray[np.int
     return np.ascontiguousarray(np.asarray(values, dtype=np.int64).reshape(-1))
 
 
-def _room(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    try:
-        return np.zeros(shape, dtype=np.float32)
-    except MemoryError:
-        raise ResourceError(
-            f"there is not enough memory for logits of shape {shape}\nFeed fewer tokens in a step, or fewer rows."
-        ) from None
+def refuse_rows(count: int, row_bytes: int) -> None:
+    """Raises ResourceError where so many rows would take more memory than is free."""
+    refuse_past_memory(f"{count:,} rows", count * row_bytes, "Run fewer rows at once.")

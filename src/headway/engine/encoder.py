@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headway.engine.decoder import errors_of_ours
-from headway.errors import ConfigError, ContextError, ResourceError, UsageError
+from headway.engine.memory import floats
+from headway.engine.packed import PackedModel, refuse_to_show
+from headway.errors import ConfigError, ContextError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -44,16 +46,13 @@ class Reading:
         return self.head in ("masked", "pretraining")
 
 
-class CompiledEncoder:
-    """An encoder that runs in the engine, in `bits` of 32, 16 (bfloat16), 8 or 4 a weight; a small head in 32."""
+class CompiledEncoder(PackedModel):
+    """An encoder that runs in the engine; a small head at 32 bits."""
 
     def __init__(self, model: Any, *, reading: Reading, bits: int, threads: int) -> None:
         """`model`: the extension's own."""
-        self._model = model
+        super().__init__(model, context=reading.context, bits=bits, threads=threads)
         self.reading = reading
-        self.context = reading.context
-        self.bits = bits
-        self.threads = threads
         self.output = self._words if reading.words else None
 
     @property
@@ -62,16 +61,6 @@ class CompiledEncoder:
         import torch
 
         return torch.device("cpu")
-
-    @property
-    def kernels(self) -> str:
-        """Which of the kernels this processor runs: avx512, avx2, neon or plain."""
-        return str(self._model.kernels)
-
-    @property
-    def bytes(self) -> int:
-        """What the packed weights take."""
-        return int(self._model.bytes)
 
     def __call__(
         self,
@@ -105,13 +94,10 @@ class CompiledEncoder:
         """
         import torch
 
-        if trace is not None or ablate:
-            raise UsageError(
-                "the compiled engine keeps no trace and silences no head\nOpen the model with engine=torch."
-            )
+        refuse_to_show(trace, ablate)
         rows, columns = ids.shape
-        if columns > self.context:
-            raise ContextError(f"at most {self.context} tokens fit the model's context, but got {columns}")
+        if columns > self.reading.context:
+            raise ContextError(f"at most {self.reading.context} tokens fit the model's context, but got {columns}")
         counts = np.full(rows, columns) if lengths is None else _ints(lengths)
         if counts.shape != (rows,):
             raise UsageError(f"lengths takes one length for each of {rows} rows, but got {counts.size}")
@@ -176,9 +162,4 @@ def _ints(values: "Tensor") -> NDArray[np.int64]:
 
 
 def _room(shape: tuple[int, ...]) -> Floats:
-    try:
-        return np.zeros(shape, dtype=np.float32)
-    except MemoryError:
-        raise ResourceError(
-            f"there is not enough memory for states of shape {shape}\nRead fewer texts at once."
-        ) from None
+    return floats(shape, f"an array of shape {shape}", "Read fewer texts at once.")

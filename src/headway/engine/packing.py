@@ -20,6 +20,25 @@ ACTIVATIONS = ("none", "gelu_tanh", "gelu", "relu", "silu", "tanh")
 BITS = (32, 16, 8, 4)
 
 
+def no_activation(config: Any) -> str | None:
+    """Why the engine cannot run a model of this activation, in a phrase; None where it can."""
+    return None if config.activation in ACTIVATIONS else f"the engine has no activation {config.activation}"
+
+
+def sizes_of(config: Any) -> dict[str, object]:
+    """What the extension calls the sizes that GPT-2 and BERT have in common."""
+    return {
+        "vocabulary": config.vocabulary,
+        "context": config.context,
+        "width": config.width,
+        "layers": config.n_layers,
+        "heads": config.n_heads,
+        "hidden": config.hidden,
+        "epsilon": config.epsilon,
+        "activation": ACTIVATIONS.index(config.activation),
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """How a model is to run in the engine.

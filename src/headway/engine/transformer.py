@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headway.engine.decoder import CompiledState, Stepping, errors_of_ours, ints
+import numpy as np
+from numpy.typing import NDArray
+
+from headway.engine.decoder import ROW_BYTES, CompiledState, Stepping, errors_of_ours, ints, refuse_rows
 from headway.engine.extension import native
-from headway.engine.packing import ACTIVATIONS, Asked, pack
+from headway.engine.memory import refuse_past_memory
+from headway.engine.packing import ACTIVATIONS, Asked, no_activation, pack
 from headway.errors import ContextError, UsageError
 
 if TYPE_CHECKING:
@@ -49,10 +53,18 @@ class CompiledTransformer(Stepping):
                 f"a row may hold {self.context} tokens (the model's context), but capacity is {capacity}"
             )
         lengths = [source.shape[1]] * source.shape[0] if source_lengths is None else source_lengths
+        counts, wanted = ints(lengths), ints(list(rows))
+        self._refuse_past_memory(counts, wanted, source.shape[1])
         with errors_of_ours():
-            return CompiledState(
-                self._model.start(source.contiguous().numpy(), ints(lengths), ints(list(rows)), self.threads)
-            )
+            return CompiledState(self._model.start(source.contiguous().numpy(), counts, wanted, self.threads))
+
+    def _refuse_past_memory(self, lengths: NDArray[np.int64], rows: NDArray[np.int64], columns: int) -> None:
+        """Of those sources alone that rows read; lengths and rows that cannot be are left to the extension."""
+        read = lengths[np.unique(rows[(rows >= 0) & (rows < len(lengths))])]
+        read = read[(read > 0) & (read <= columns)]
+        needed = sum(self._model.source_bytes(length) for length in read.tolist())
+        refuse_rows(len(rows), ROW_BYTES)
+        refuse_past_memory("these sources", needed, "Read fewer sources at once.")
 
     def __call__(
         self,
@@ -69,10 +81,7 @@ class CompiledTransformer(Stepping):
 
 def why_not(model: Any) -> str | None:
     """Why the engine cannot run this Transformer, in a phrase; None where it can."""
-    config = model.config
-    if config.activation not in ACTIVATIONS:
-        return f"the engine has no activation {config.activation}"
-    return None
+    return no_activation(model.config)
 
 
 def build(model: Any, asked: Asked) -> CompiledTransformer:

@@ -19,7 +19,7 @@ from headway.nn.laplace import LaplaceMixer
 from headway.nn.linear import Linear
 from headway.nn.recurrent_state import RecurrentShape, RecurrentState
 from headway.nn.source_memory import SourceMemory
-from headway.nn.trace import Ablation, Trace
+from headway.nn.trace import Ablation, Trace, Watch, watch
 
 _LARGEST = {"vocabulary": 2**24, "context": 2**20, "width": 2**16, "n_layers": 2**10, "feed_forward": 2**18}
 _LARGEST |= {"modes": 2**18}
@@ -91,11 +91,15 @@ class LaplaceBlock(nn.Module):
         self.feed_forward = FeedForward(config.width, config.hidden, config.activation)
         self.dropout = Dropout(config.residual_dropout)
 
-    def forward(self, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, before: Tensor | None = None, *, watch: Watch | None = None) -> tuple[Tensor, Tensor]:
         """x (B, T, D), the modes' states before it (B, M) -> x (B, T, D) and the states after each token (B, T, M)."""
         mixed, states = self.attention.advance(self.attention_norm(x), before)
         x = x + self.dropout(mixed)
-        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x))), states
+        changed = self.feed_forward(self.feed_forward_norm(x))
+        if watch is not None:
+            watch.added("attention", mixed)
+            watch.added("feed_forward", changed)
+        return x + self.dropout(changed), states
 
 
 class Laplace(nn.Module):
@@ -217,7 +221,7 @@ class Laplace(nn.Module):
         if trace is not None:
             trace.stream("embedding", x)
         for layer, block in enumerate(self.blocks):
-            x, states = block(x, kept[layer])
+            x, states = block(x, kept[layer], watch=watch(layer, trace, None))
             after.append(states)
             if trace is not None:
                 trace.stream(f"layers.{layer}.residual", x)
@@ -234,7 +238,7 @@ class Laplace(nn.Module):
         if trace is not None:
             trace.stream("embedding", x)
         for layer, block in enumerate(self.blocks):
-            x, _ = block(x)
+            x, _ = block(x, watch=watch(layer, trace, None))
             if trace is not None:
                 trace.stream(f"layers.{layer}.residual", x)
         return self.final_norm(x)  # type: ignore[no-any-return]

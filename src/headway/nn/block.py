@@ -50,9 +50,14 @@ class PreNormBlock(nn.Module):
         normed = self.attention_norm(x)
         mixed = self.attention(normed, mask=mask, causal=causal, extend=extend, watch=watch, rotate=rotate)
         x = x + self._dropped(mixed)
+        read = None
         if source is not None:
-            x = x + self._dropped(self.cross_attention(self.cross_attention_norm(x), source, watch=watch))
-        return x + self._dropped(self.feed_forward(self.feed_forward_norm(x)))
+            read = self.cross_attention(self.cross_attention_norm(x), source, watch=watch)
+            x = x + self._dropped(read)
+        changed = self.feed_forward(self.feed_forward_norm(x))
+        if watch is not None and watch.parts:
+            _show(watch, mixed, read, changed)
+        return x + self._dropped(changed)
 
     def _dropped(self, x: Tensor) -> Tensor:
         # Not called where it does nothing: at one token a step the calls alone are a measurable part of the time.
@@ -97,10 +102,22 @@ class PostNormBlock(nn.Module):
         """x (B, T, D) -> (B, T, D), as in PreNormBlock."""
         mixed = self.attention(x, mask=mask, causal=causal, extend=extend, watch=watch, rotate=rotate)
         x = self.attention_norm(x + self._dropped(mixed))
+        read = None
         if source is not None:
             read = self.cross_attention(x, source, watch=watch)
             x = self.cross_attention_norm(x + self._dropped(read))
-        return self.feed_forward_norm(x + self._dropped(self.feed_forward(x)))  # type: ignore[no-any-return]
+        changed = self.feed_forward(x)
+        if watch is not None and watch.parts:
+            _show(watch, mixed, read, changed)
+        return self.feed_forward_norm(x + self._dropped(changed))  # type: ignore[no-any-return]
 
     def _dropped(self, x: Tensor) -> Tensor:
         return self.dropout(x) if self.training else x
+
+
+def _show(watch: Watch, mixed: Tensor, read: Tensor | None, changed: Tensor) -> None:
+    """Hand over what the sublayers of one layer add to the stream, each (B, T, D)."""
+    watch.added("attention", mixed)
+    if read is not None:
+        watch.added("cross_attention", read)
+    watch.added("feed_forward", changed)

@@ -120,10 +120,12 @@ class KeyValueState:
         return KeyValueState(self._shape, self._keys, self._values, self._lengths - back, self._latest - back)
 
     def copy(self) -> "KeyValueState":
-        """An independent state; this one stays usable."""
+        """An independent state, with little room beyond its tokens; this one stays usable."""
         self._check()
-        keys = [buffer.clone() for buffer in self._keys]
-        values = [buffer.clone() for buffer in self._values]
+        n_seen = max(self._lengths.tolist(), default=0)
+        room = min(self._keys[0].shape[2], -(-n_seen // _ROOM) * _ROOM)
+        keys = [_copied(buffer, n_seen, room) for buffer in self._keys]
+        values = [_copied(buffer, n_seen, room) for buffer in self._values]
         return KeyValueState(self._shape, keys, values, self._lengths, self._latest)
 
     def extend(self, counts: Tensor, n_new: int) -> "Extension":
@@ -226,6 +228,13 @@ def _reorder(buffer: Tensor, rows: Tensor, n_seen: int) -> Tensor:
     kept = buffer[: rows.shape[0]]
     kept.narrow(2, 0, n_seen).copy_(buffer.narrow(2, 0, n_seen).index_select(0, rows))
     return kept
+
+
+def _copied(buffer: Tensor, n_seen: int, room: int) -> Tensor:
+    """What is filled of (B, H, C, K), in memory of its own with another room."""
+    copied = buffer.new_zeros(*buffer.shape[:2], room, buffer.shape[3])
+    copied[:, :, :n_seen] = buffer[:, :, :n_seen]
+    return copied
 
 
 def _widen(buffer: Tensor, room: int) -> Tensor:

@@ -133,12 +133,16 @@ class MixingBlock(nn.Module):
         self, x: Tensor, packing: Packing, *, watch: Watch | None = None, rotate: Rotate | None = None
     ) -> Tensor:
         """x (N, D) packed -> (N, D)."""
-        if self.pre:
-            x = x + self._dropped(self.attention(self.attention_norm(x), packing, watch=watch, rotate=rotate))
-            return x + self._dropped(self.feed_forward(self.feed_forward_norm(x)))
-        mixed = self.attention(x, packing, watch=watch, rotate=rotate)
-        x = self.attention_norm(x + self._dropped(mixed))
-        return self.feed_forward_norm(x + self._dropped(self.feed_forward(x)))  # type: ignore[no-any-return]
+        mixed = self.attention(self.attention_norm(x) if self.pre else x, packing, watch=watch, rotate=rotate)
+        x = x + self._dropped(mixed)
+        if not self.pre:
+            x = self.attention_norm(x)
+        changed = self.feed_forward(self.feed_forward_norm(x) if self.pre else x)
+        if watch is not None and watch.parts:
+            watch.added("attention", packing.unpack(mixed))
+            watch.added("feed_forward", packing.unpack(changed))
+        x = x + self._dropped(changed)
+        return x if self.pre else self.feed_forward_norm(x)
 
     def _dropped(self, x: Tensor) -> Tensor:
         return self.dropout(x) if self.training else x

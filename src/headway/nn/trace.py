@@ -19,10 +19,12 @@ class Trace:
     `layers.3.attention` (B, H, T, S) attention probabilities, `layers.3.residual` (B, T, D) the stream after the
     layer, `embedding` (B, T, D) the stream before the first. `residual` streams are kept only where asked for. Decoders
     that read a source: `layers.3.cross_attention` (B, H, T, S) over the source's positions, 0 on padding; what is found
-    in the encoder's own pass begins with `encoder.`.
+    in the encoder's own pass begins with `encoder.`. With `parts`, what each sublayer adds to the stream (B, T, D):
+    `layers.3.attention_added` (whatever mixes, attention or not), `cross_attention_added`, `feed_forward_added`.
     """
 
     residual: bool = False
+    parts: bool = False
     found: dict[str, Tensor] = field(default_factory=dict)
 
     def attention(self, layer: int, probabilities: Tensor) -> None:
@@ -38,6 +40,11 @@ class Trace:
         if self.residual:
             self.found[name] = x.detach()
 
+    def added(self, layer: int, sublayer: str, x: Tensor) -> None:
+        """Keep what a sublayer of a layer adds to the stream, (B, T, D), where parts are wanted."""
+        if self.parts:
+            self.found[f"layers.{layer}.{sublayer}_added"] = x.detach()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
@@ -46,6 +53,16 @@ class Watch:
     layer: int
     trace: Trace | None
     silenced: tuple[int, ...]
+
+    @property
+    def parts(self) -> bool:
+        """Whether what the sublayers add is wanted."""
+        return self.trace is not None and self.trace.parts
+
+    def added(self, sublayer: str, x: Tensor) -> None:
+        """Show what a sublayer adds to the stream, (B, T, D)."""
+        if self.trace is not None:
+            self.trace.added(self.layer, sublayer, x)
 
 
 def watch(layer: int, trace: Trace | None, ablate: Ablation | None) -> Watch | None:

@@ -152,6 +152,7 @@ class _Maps:
     """A trace that keeps every layer's attention to the source."""
 
     residual = False
+    parts = False
 
     def __init__(self) -> None:
         self._found: dict[int, Any] = {}

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headway.engine.packing import BITS
 from headway.errors import ConfigError, ResourceError
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Asked:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, but got {self.engine!r}")
+        if self.bits is not None and self.bits not in BITS:
+            raise ConfigError(f"bits must be one of {', '.join(map(str, BITS))}, but got {self.bits}")
         if self.bits is not None and self.engine == "torch":
             raise ConfigError(
                 f"bits={self.bits} is of the compiled engine, but engine=torch was asked for; leave out one"
@@ -70,7 +73,7 @@ def in_engine(model: "nn.Module", asked: Asked, *, reads: bool = False) -> Any:
 
 def _why_not(model: "nn.Module", asked: Asked, reads: bool) -> str | None:
     from headway.engine.compile import why_not
-    from headway.engine.extension import is_built
+    from headway.engine.extension import HOW_TO_BUILD, is_built
     from headway.models.registry import family_of
 
     device = next(model.parameters()).device.type
@@ -79,5 +82,5 @@ def _why_not(model: "nn.Module", asked: Asked, reads: bool) -> str | None:
     if asked.dtype is not None:
         return "dtype was given"
     if not is_built():
-        return "the engine was not built when headway was installed (it takes a C++20 compiler)"
+        return f"the engine is not built. {HOW_TO_BUILD}"
     return why_not(model, family_of(model).name, reads=reads)

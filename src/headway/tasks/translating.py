@@ -4,7 +4,7 @@ A piece is what the model reads at once: a text, or where it is too long for the
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -58,8 +58,8 @@ class Translation:
 class Sides:
     """A model that reads a source, the tokenizers of both its sides, and the ids that begin and end.
 
-    plain: the same model in PyTorch where `model` is a compiled one, which keeps no trace. barred: ids that are never
-    written. head: the attention that aligns best, where that is known. longest: the most source tokens, the end
+    plain: gives the same model in PyTorch where `model` is a compiled one, which keeps no trace. barred: ids that are
+    never written. head: the attention that aligns best, where that is known. longest: the most source tokens, the end
     included.
     """
 
@@ -69,7 +69,7 @@ class Sides:
     source_end: int
     start: int
     ends: frozenset[int]
-    plain: AnyDecoder | None = None
+    plain: Callable[[], AnyDecoder] | None = None
     barred: frozenset[int] = frozenset()
     head: Head | None = None
     longest: int = 256
@@ -77,7 +77,7 @@ class Sides:
     @property
     def traced(self) -> AnyDecoder:
         """The model to be asked for its attention."""
-        return self.model if self.plain is None else self.plain
+        return self.model if self.plain is None else self.plain()
 
     @property
     def unknown(self) -> int | None:

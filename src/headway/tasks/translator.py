@@ -2,14 +2,15 @@
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, overload
+from typing import TYPE_CHECKING, overload
 
 from headway.decoding.search import LengthPenalty, Search
 from headway.errors import ContextError, FormatError, UsageError
 from headway.models.protocol import AnyDecoder
 from headway.tasks.alignment import Alignment, Head, align, attention_of
+from headway.tasks.in_pytorch import in_pytorch
 from headway.tasks.request import draw_seed
 from headway.tasks.search_defaults import read_defaults
 from headway.tasks.translating import Sides, Translation, TranslationRequest, Unknown, translate_all
@@ -43,15 +44,16 @@ class Translator:
         Defaults of the search are the folder's (generation_config.json: num_beams, length_penalty, max_new_tokens or
         max_length). device, engine, dtype, bits: as for `Writer`. A compiled model keeps no trace: alignments come from
         one pass in PyTorch over the finished translation, at the stored precision, and a search with a coverage penalty
-        runs there as a whole. Raises FormatError where the folder has no tokenizer that headway reads, UsageError for a
-        model that reads no source, ResourceError for a device or an engine that is not there.
+        runs there as a whole; the first of these opens the folder in PyTorch. Raises FormatError where the folder has
+        no tokenizer that headway reads, UsageError for a model that reads no source, ResourceError for a device or an
+        engine that is not there.
         """
         from headway.formats.bundled import locate
         from headway.formats.folder import family_of_folder, load, load_target_tokenizer, read_generation
         from headway.formats.reading import read_json
         from headway.models.registry import FAMILIES
         from headway.tasks.engines import Asked, in_engine
-        from headway.tasks.placement import choose_device, into_native_precision
+        from headway.tasks.placement import choose_device
 
         asked = Asked(engine=engine, bits=bits, dtype=dtype)
         folder = locate(model).resolve()
@@ -69,10 +71,7 @@ class Translator:
                 "Put the model's tokenizer.json into the folder, and one of the target's own under target/."
             )
         running: AnyDecoder = in_engine(loaded, asked)
-        plain: AnyDecoder | None = None
-        if running is not loaded:
-            into_native_precision(loaded)
-            plain = cast(AnyDecoder, loaded)
+        plain = None if running is loaded else in_pytorch(folder)
         settings = {**_special_ids(read_json(folder, "config.json")), **read_generation(folder)}
         self._join(running, tokenizer, load_target_tokenizer(folder) or tokenizer, settings, plain)
         self._insists = asked.insists
@@ -341,7 +340,7 @@ class Translator:
         source: Tokenizer,
         target: Tokenizer,
         generation: Mapping[str, object],
-        plain: AnyDecoder | None = None,
+        plain: Callable[[], AnyDecoder] | None = None,
     ) -> None:
         import torch
 

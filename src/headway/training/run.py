@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,11 @@ class TrainResult:
     already_finished: bool
 
 
-def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
+Look = Callable[[nn.Module, Tokenizer], None]
+"""Is shown the model, in evaluation mode, before the first step and at every evaluation; it must leave it as it is."""
+
+
+def train(recipe: Recipe, *, reporter: Reporter | None = None, look: Look | None = None) -> TrainResult:
     """Train the recipe's model into its output folder, going on with the run that is there.
 
     Raises DataError, ConfigError, FormatError or StorageError for what cannot be trained, TrainingError where the
@@ -94,7 +98,7 @@ def train(recipe: Recipe, *, reporter: Reporter | None = None) -> TrainResult:
         if not done:
             if resumes:
                 reporter.note(f"goes on from step {state.step}")
-            state = _go_on(complete, checkpoint, state, reporter, began)
+            state = _go_on(complete, checkpoint, state, reporter, began, look)
             if state.step == 0:
                 reporter.note(
                     "the minutes went by before the first step: nothing was learnt, the weights are those it began "
@@ -171,7 +175,9 @@ def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter, began: float) -> RunState:
+def _go_on(
+    recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter, began: float, look: Look | None
+) -> RunState:
     """Train from a checkpoint to the end of the budget."""
     output, settings = Path(recipe.output), recipe.train
     training = output / "training"
@@ -192,13 +198,24 @@ def _go_on(recipe: Recipe, checkpoint: Path, state: RunState, reporter: Reporter
         tokens_per_step=objective.tokens_per_step,
         steps_per_epoch=objective.steps_per_epoch,
     )
-    outlets = Outlets(
-        training=training,
-        reporter=reporter,
-        keep_best=partial(keep, recipe),
-        sample=material.sampler(recipe, training / DATA, tokenizers),
-    )
+    sample = material.sampler(recipe, training / DATA, tokenizers)
+    if look is not None:
+        look(model.eval(), tokenizers.source)
+        sample = _looking(look, tokenizers.source, sample)
+    outlets = Outlets(training=training, reporter=reporter, keep_best=partial(keep, recipe), sample=sample)
     return Trainer(model, optimizer, objective, settings, budget, outlets).run(state, began=began)
+
+
+def _looking(
+    look: Look, tokenizer: Tokenizer, sample: Callable[[nn.Module], str | None]
+) -> Callable[[nn.Module], str | None]:
+    """The sampler, which shows the model first."""
+
+    def both(model: nn.Module) -> str | None:
+        look(model, tokenizer)
+        return sample(model)
+
+    return both
 
 
 def _finish(recipe: Recipe, reporter: Reporter) -> None:
