@@ -66,6 +66,12 @@ VERBS = (
         summary="Turn texts into vectors that can be compared.",
     ),
     Verb(
+        name="serve",
+        function="headway.cli.serve:serve",
+        group="Use a model",
+        summary="Open the page, and serve models to other programs.",
+    ),
+    Verb(
         name="look",
         function="headway.cli.look:look",
         group="Use a model",

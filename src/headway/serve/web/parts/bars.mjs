@@ -1,0 +1,70 @@
+/** A distribution as bars: what the model itself expects, and what the settings keep of it. */
+import { html } from "../vendor/preact-htm.mjs";
+import { shown, spoken } from "./tokens.mjs";
+
+/**
+ * A probability in per cent, with as many digits as tell something.
+ * @param {number} probability
+ * @returns {string}
+ */
+export function percent(probability) {
+  const value = probability * 100;
+  if (value === 0) {
+    return "0 %";
+  }
+  if (value < 0.01) {
+    return "< 0.01 %";
+  }
+  return `${value.toFixed(value < 1 ? 2 : 1)} %`;
+}
+
+/**
+ * @param {object} props
+ * @param {import("../types.mjs").Candidate[]} props.candidates
+ * @param {import("../types.mjs").Rest | null} [props.rest]
+ * @param {(candidate: import("../types.mjs").Candidate, at: number) => void} [props.onPick]
+ * @param {string} [props.label]
+ * @param {number | null} [props.chosen]  the id that stands in the text
+ */
+export function Bars({ candidates, rest = null, onPick, label = "What may come next", chosen = null }) {
+  const kept = candidates.some((candidate) => candidate.kept_probability !== undefined);
+  const most = Math.max(1e-9, ...candidates.map((candidate) => Math.max(candidate.probability, candidate.kept_probability ?? 0)),
+    rest === null ? 0 : Math.max(rest.probability, rest.kept_probability ?? 0));
+  return html`<div class="bars-box">
+    <ol class="bars" aria-label=${label}>
+      ${candidates.map((candidate, at) => html`<li key=${candidate.id ?? at}>
+        ${line(shown(candidate.text), spoken(candidate.text), candidate, most,
+          onPick === undefined ? undefined : () => onPick(candidate, at), candidate.id === chosen && chosen !== null)}
+      </li>`)}
+      ${rest === null ? null : html`<li key="rest" class="bar-rest">
+        ${line(`${rest.count.toLocaleString("en")} others`, `${rest.count} others together`, rest, most, undefined, false)}
+      </li>`}
+    </ol>
+    ${kept ? html`<p class="legend"><span class="bar-sample own"></span>the model's own
+      <span class="bar-sample kept"></span>what the settings draw from</p>` : null}
+  </div>`;
+}
+
+/**
+ * @param {string} text
+ * @param {string} name
+ * @param {{probability: number, kept_probability?: number}} figures
+ * @param {number} most
+ * @param {(() => void) | undefined} onPick
+ * @param {boolean} chosen
+ */
+function line(text, name, { probability, kept_probability: kept }, most, onPick, chosen) {
+  const spokenFigures = kept === undefined ? percent(probability) : `${percent(probability)}, drawn with ${percent(kept)}`;
+  const inside = html`<span class="bar-text">${text}</span>
+    <span class="bar-track" aria-hidden="true">
+      <span class="bar-own" style=${{ width: `${(100 * probability) / most}%` }}></span>
+      ${kept === undefined ? null : html`<span class="bar-kept" style=${{ width: `${(100 * kept) / most}%` }}></span>`}
+    </span>
+    <span class="bar-number">${percent(kept ?? probability)}</span>`;
+  const classes = `bar${kept === 0 ? " out" : ""}${chosen ? " chosen" : ""}`;
+  if (onPick === undefined) {
+    return html`<span class=${classes}>${inside}</span>`;
+  }
+  return html`<button type="button" class=${classes} onClick=${onPick}
+    aria-label=${`${name}, ${spokenFigures}${chosen ? ", stands in the text" : ""}`}>${inside}</button>`;
+}

@@ -1,0 +1,108 @@
+/** A view as one HTML file that needs nothing else: its words, its styles, and its drawings as pictures. */
+
+/**
+ * The file's text. Buttons and fields stand as they are now, and do nothing.
+ * @param {Element} view
+ * @param {string} title
+ * @returns {string}
+ */
+export function exported(view, title) {
+  const clone = /** @type {Element} */ (view.cloneNode(true));
+  freezeFields(view, clone);
+  freezeCanvases(view, clone);
+  for (const button of clone.querySelectorAll("button, input, select, textarea")) {
+    button.setAttribute("disabled", "");
+  }
+  for (const dropped of clone.querySelectorAll("[data-export='no']")) {
+    dropped.remove();
+  }
+  const page = document.implementation.createHTMLDocument(title);
+  page.documentElement.lang = "en";
+  for (const name of ["data-theme", "data-presenter"]) {
+    const value = document.documentElement.getAttribute(name);
+    if (value !== null) {
+      page.documentElement.setAttribute(name, value);
+    }
+  }
+  const policy = page.createElement("meta");
+  policy.httpEquiv = "Content-Security-Policy";
+  policy.content = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+  const size = page.createElement("meta");
+  size.name = "viewport";
+  size.content = "width=device-width, initial-scale=1";
+  const style = page.createElement("style");
+  style.textContent = allStyles();
+  page.head.prepend(policy, size);
+  page.head.append(style);
+  const main = page.createElement("main");
+  const heading = page.createElement("h1");
+  heading.textContent = title;
+  const note = page.createElement("p");
+  note.className = "hint";
+  note.textContent = `Saved from headway on ${new Date().toISOString().slice(0, 10)}. Words written by a model are not facts.`;
+  main.append(heading, note, page.importNode(clone, true));
+  page.body.append(main);
+  const text = new XMLSerializer().serializeToString(page.documentElement);
+  return `<!doctype html>\n<meta charset="utf-8">\n${text}\n`;
+}
+
+/**
+ * Hand a text over as a file to be saved.
+ * @param {string} name
+ * @param {string} text
+ */
+export function save(name, text) {
+  const address = URL.createObjectURL(new Blob([text], { type: "text/html" }));
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** @returns {string} */
+function allStyles() {
+  return [...document.styleSheets]
+    .map((sheet) => [...sheet.cssRules].map((rule) => rule.cssText).join("\n"))
+    .join("\n");
+}
+
+/**
+ * What was typed is a property of a field, which a clone of the markup lacks.
+ * @param {Element} view
+ * @param {Element} clone
+ */
+function freezeFields(view, clone) {
+  const shown = view.querySelectorAll("input, textarea, select");
+  const copies = clone.querySelectorAll("input, textarea, select");
+  shown.forEach((field, at) => {
+    const copy = copies[at];
+    if (field instanceof HTMLTextAreaElement && copy !== undefined) {
+      copy.textContent = field.value;
+    } else if (field instanceof HTMLInputElement && copy !== undefined) {
+      copy.setAttribute("value", field.value);
+      copy.toggleAttribute("checked", field.checked);
+    } else if (field instanceof HTMLSelectElement && copy !== undefined) {
+      copy.querySelectorAll("option").forEach((option, number) => {
+        option.toggleAttribute("selected", number === field.selectedIndex);
+      });
+    }
+  });
+}
+
+/**
+ * @param {Element} view
+ * @param {Element} clone
+ */
+function freezeCanvases(view, clone) {
+  const copies = clone.querySelectorAll("canvas");
+  view.querySelectorAll("canvas").forEach((canvas, at) => {
+    const picture = document.createElement("img");
+    picture.src = canvas.toDataURL("image/png");
+    picture.alt = canvas.getAttribute("aria-label") ?? "";
+    picture.className = canvas.className;
+    picture.style.width = `${canvas.clientWidth}px`;
+    picture.style.height = `${canvas.clientHeight}px`;
+    copies[at]?.replaceWith(picture);
+  });
+}

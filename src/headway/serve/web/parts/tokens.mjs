@@ -1,0 +1,112 @@
+/** A row of tokens, coloured by how surprising each was, in bits; one can be selected. */
+import { html, useRef } from "../vendor/preact-htm.mjs";
+
+/** The upper edges of the colours, in bits. */
+export const EDGES = [1, 2, 4, 6, 8, 11];
+
+/**
+ * A token as it is shown: line ends get a sign, since nothing else would show them.
+ * @param {string} text
+ * @returns {string}
+ */
+export function shown(text) {
+  return text.replace(/\r?\n/g, "\u21b5\n").replace(/\t/g, "\u21e5\t");
+}
+
+/**
+ * A token as it is called: blanks have names.
+ * @param {string} text
+ * @returns {string}
+ */
+export function spoken(text) {
+  const named = text.replace(/\r?\n/g, " new line ").replace(/\t/g, " tab ").trim();
+  if (named !== "") {
+    return named;
+  }
+  return text === "" ? "empty" : "blank";
+}
+
+/**
+ * @param {number | null | undefined} bits
+ * @returns {string}  a class of style/parts.css
+ */
+export function surpriseClass(bits) {
+  if (bits === null || bits === undefined || Number.isNaN(bits)) {
+    return "surprise-none";
+  }
+  const at = EDGES.findIndex((edge) => bits < edge);
+  return `surprise-${at < 0 ? EDGES.length : at}`;
+}
+
+/**
+ * @param {object} props
+ * @param {import("../types.mjs").TokenShown[]} props.tokens
+ * @param {number | null} [props.selected]
+ * @param {(at: number) => void} [props.onSelect]
+ * @param {(at: number | null) => void} [props.onHover]
+ * @param {string} props.label  what these tokens are, for a screen reader
+ * @param {boolean} [props.legend]  false leaves the legend out
+ * @param {boolean} [props.busy]
+ */
+export function Tokens({ tokens, selected = null, onSelect, onHover, label, legend = true, busy = false }) {
+  const row = useRef(/** @type {HTMLElement | null} */ (null));
+  const reachable = selected !== null && selected < tokens.length ? selected : 0;
+
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    const at = Number(/** @type {HTMLElement} */ (event.target).dataset.at);
+    const steps = /** @type {Record<string, number>} */ ({ ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: tokens.length - 1 });
+    const to = steps[event.key];
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      onSelect?.(at);
+    } else if (to !== undefined) {
+      event.preventDefault();
+      const next = row.current?.querySelector(`[data-at="${Math.max(0, Math.min(tokens.length - 1, to))}"]`);
+      if (next instanceof HTMLElement) {
+        next.focus();
+      }
+    }
+  }
+
+  const surprises = tokens.some((token) => typeof token.surprise === "number");
+  return html`<div class="tokens-box">
+    <div class="tokens" role="group" aria-label=${label} aria-busy=${busy ? "true" : "false"} ref=${row}
+      onKeyDown=${onSelect === undefined ? undefined : onKey}
+      onMouseLeave=${onHover === undefined ? undefined : () => onHover(null)}>
+      ${tokens.map((token, at) => one(token, at, at === selected, at === reachable, onSelect, onHover))}
+    </div>
+    ${legend && surprises ? html`<${Legend} />` : null}
+  </div>`;
+}
+
+/**
+ * @param {import("../types.mjs").TokenShown} token
+ * @param {number} at
+ * @param {boolean} selected
+ * @param {boolean} reachable  by the tab key; the arrow keys reach the others
+ * @param {((at: number) => void) | undefined} onSelect
+ * @param {((at: number | null) => void) | undefined} onHover
+ */
+function one(token, at, selected, reachable, onSelect, onHover) {
+  const bits = typeof token.surprise === "number" ? `${token.surprise.toFixed(1)} bits` : "";
+  const classes = `token ${surpriseClass(token.surprise)}${token.given ? " given" : ""}`;
+  if (onSelect === undefined) {
+    return html`<span key=${at} class=${classes} title=${bits}
+      onMouseEnter=${onHover === undefined ? undefined : () => onHover(at)}>${shown(token.text)}</span>`;
+  }
+  return html`<span key=${at} class=${`${classes} pickable`} role="button" data-at=${at} tabindex=${reachable ? 0 : -1}
+    aria-pressed=${selected ? "true" : "false"} title=${bits}
+    aria-label=${bits === "" ? spoken(token.text) : `${spoken(token.text)}, ${bits}`}
+    onClick=${() => onSelect(at)}
+    onFocus=${onHover === undefined ? undefined : () => onHover(at)}
+    onMouseEnter=${onHover === undefined ? undefined : () => onHover(at)}>${shown(token.text)}</span>`;
+}
+
+/** What the colours mean. */
+export function Legend() {
+  const names = EDGES.map((edge, at) => (at === 0 ? `under ${edge}` : `${EDGES[at - 1]} to ${edge}`));
+  names.push(`over ${EDGES[EDGES.length - 1]}`);
+  return html`<p class="legend"><span class="legend-title">Surprise in bits:</span>
+    ${names.map((name, at) => html`<span key=${at} class=${`legend-step surprise-${at}`}>${name}</span>`)}</p>`;
+}
