@@ -4,8 +4,8 @@ One command: `make bench-engine`, which makes the peers' environment first; `pyt
 this environment has and names what is left out. GPT-2 124M (decoding, prefill, batch 8, one core taken away, cold
 start, memory), BERT-base and a Transformer-base in Marian's form, all with random weights. Every measurement is a
 process of its own with several passes, one after another; the rounds go through all rows in turn; a pass beside other
-processes is set aside and its measurement made once more. Figures are medians; the fraction of the read limit is the tokens a second times the bytes of
-the weights, over what a bare loop read in the same run. `--smoke` is a tiny model and one repeat, in this process.
+processes is set aside and its measurement made once more. Figures are medians; the fraction of the read limit is the
+tokens a second times the bytes of the weights, over what a bare loop read in the same run. `--smoke` is a tiny model and one repeat, in this process.
 """
 
 import argparse
@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     parser.add_argument("--new", type=int, default=64, help="tokens that each decoding row writes")
     parser.add_argument("--works", help="only these measurements, with commas between, such as 'after 32,cold start'")
+    parser.add_argument(
+        "--no-again", dest="again", action="store_false", help="do not measure again what other processes disturbed"
+    )
     parser.add_argument("--smoke", action="store_true", help="a tiny model, one repeat, in this process")
     return parser
 
@@ -132,7 +135,7 @@ def _measure(bench: Bench) -> None:
             if row in bench.rows[family]:
                 _repeat(bench, family, row, work)
         print(f"round {number + 1} of {repeats} done at {time.strftime('%H:%M:%S')}", flush=True)
-    for family, row, work in [] if bench.given.smoke else list(_works(bench)):
+    for family, row, work in list(_works(bench)) if bench.given.again and not bench.given.smoke else []:
         disturbed = [
             result for result in bench.found[family][row.name][work] if not medians_and_tables.is_quiet(result)
         ]

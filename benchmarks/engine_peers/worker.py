@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def measured(job: Job, began: float) -> Job:
-    """What the job's work gives, a result for each pass: seconds, ids, memory; `began` is when the process was running."""
+    """What the job's work gives, a result for each pass; `began` is when the process was running."""
     peer: Any = importlib.import_module(job["module"])
     imported = time.perf_counter()
     if job["work"] == "prepare":

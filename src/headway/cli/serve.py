@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headway.cli.output import note, print_json
+from headway.cli.output import note
+from headway.cli.translate import compact
 from headway.errors import DependencyError, StorageError, UsageError
 
 
@@ -79,7 +80,7 @@ def serve(
 
     def ready(address: str) -> None:
         if json:
-            print_json({"address": address, "models": list(serving.models)})
+            print(compact({"address": address, "models": list(serving.models)}))
         else:
             print(f"headway serves at {address}")
             note("Ctrl-C ends it.")

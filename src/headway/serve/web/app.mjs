@@ -1,0 +1,168 @@
+/** The page's frame: views as tabs, the link's state, theme, presenter mode, the models' panel, and saving a view. */
+import { Api, messageOf } from "./api.mjs";
+import { exported, save } from "./parts/export.mjs";
+import { fragmentOf, recall, remember, routeOf, takeKey } from "./parts/link.mjs";
+import { ModelsPanel } from "./parts/panel.mjs";
+import { html, render, useEffect, useErrorBoundary, useMemo, useRef, useState } from "./vendor/preact-htm.mjs";
+
+/** @typedef {{title: string, View: (props: import("./types.mjs").ViewProps) => unknown}} ViewModule */
+
+/** @type {Array<{name: string, title: string, load: () => Promise<ViewModule>}>} */
+const VIEWS = [
+  { name: "write", title: "Write", load: () => import("./views/write.mjs") },
+  { name: "look", title: "Look", load: () => import("./views/look.mjs") },
+  { name: "translate", title: "Translate", load: () => import("./views/translate.mjs") },
+  { name: "fill", title: "Fill", load: () => import("./views/fill.mjs") },
+  { name: "fourier", title: "Fourier", load: () => import("./views/fourier.mjs") },
+  { name: "compare", title: "Compare", load: () => import("./views/compare.mjs") },
+  { name: "play", title: "Play", load: () => import("./views/play.mjs") },
+  { name: "learn", title: "Learn", load: () => import("./views/learn.mjs") },
+];
+const FIRST = "write";
+
+const key = takeKey();
+
+function App() {
+  const api = useMemo(() => new Api(key), []);
+  const [route, setRoute] = useState(() => routeOf(location.hash, FIRST));
+  const current = useRef(route);
+  const [models, setModels] = useState(/** @type {import("./types.mjs").Model[] | null} */ (null));
+  const [trouble, setTrouble] = useState("");
+  const [visit, setVisit] = useState(0);
+  const [panel, setPanel] = useState(false);
+
+  /** @param {import("./parts/link.mjs").Route} next */
+  function go(next) {
+    current.current = next;
+    setRoute(next);
+  }
+
+  useEffect(() => {
+    const onMove = () => {
+      go(routeOf(location.hash, FIRST));
+      setVisit((before) => before + 1);
+    };
+    addEventListener("hashchange", onMove);
+    return () => removeEventListener("hashchange", onMove);
+  }, []);
+
+  function loadModels() {
+    setTrouble("");
+    api.get("/v1/models").then((answer) => setModels(answer.data), (error) => setTrouble(messageOf(error)));
+  }
+  useEffect(loadModels, []);
+
+  /** @param {Record<string, string>} patch */
+  function setState(patch) {
+    const next = { view: current.current.view, state: { ...current.current.state, ...patch } };
+    history.replaceState(null, "", fragmentOf(next));
+    go(next);
+  }
+
+  const view = VIEWS.find((one) => one.name === route.view);
+  useEffect(() => {
+    document.title = view === undefined ? "headway" : `${view.title} - headway`;
+  }, [view]);
+
+  return html`
+    <a class="skip" href="#main" onClick=${(/** @type {Event} */ event) => {
+      event.preventDefault();
+      document.getElementById("main")?.focus();
+    }}>Skip to the view</a>
+    <header class="top">
+      <a class="name" href="#/write">headway</a>
+      <nav aria-label="Views"><ul>${VIEWS.map((one) => html`<li key=${one.name}>
+        <a href=${`#/${one.name}`} aria-current=${one.name === route.view ? "page" : undefined}>${one.title}</a></li>`)}</ul></nav>
+      <${Tools} title=${view?.title ?? "headway"} models=${models} onPanel=${() => setPanel(true)} />
+    </header>
+    <main id="main" tabindex="-1">
+      ${trouble !== "" ? html`<${ServerTrouble} message=${trouble} onAgain=${loadModels} />`
+        : view === undefined ? html`<p class="trouble">There is no view called ${route.view}.</p>`
+        : models === null ? html`<p class="waiting">Asking the server for its models.</p>`
+        : html`<${Guarded} key=${`${view.name}-${visit}`} view=${view} api=${api} models=${models} state=${route.state}
+            setState=${setState} />`}
+    </main>
+    ${panel && models !== null ? html`<${ModelsPanel} models=${models} onClose=${() => setPanel(false)} />` : null}`;
+}
+
+/** @param {{message: string, onAgain: () => void}} props */
+function ServerTrouble({ message, onAgain }) {
+  return html`<div role="alert"><p class="trouble">${message}</p>
+    <p class="hint">If the server has a key, open the link that it printed when it started: the link carries the key.</p>
+    <button type="button" onClick=${onAgain}>Try again</button></div>`;
+}
+
+/**
+ * A view, loaded when first looked at; one that fails says so and leaves the rest of the page as it is.
+ * @param {import("./types.mjs").ViewProps & {view: typeof VIEWS[number]}} props
+ */
+function Guarded({ view, ...rest }) {
+  const [module, setModule] = useState(/** @type {ViewModule | null} */ (null));
+  const [missing, setMissing] = useState("");
+  const [failure, again] = useErrorBoundary((error) => console.warn("a view failed:", error));
+  useEffect(() => {
+    view.load().then((loaded) => setModule(() => loaded), (error) => setMissing(messageOf(error)));
+  }, []);
+  if (missing !== "") {
+    return html`<p class="trouble" role="alert">The view ${view.title} could not be loaded: ${missing}</p>`;
+  }
+  if (failure !== undefined && failure !== null) {
+    return html`<div role="alert"><p class="trouble">The view ${view.title} failed: ${messageOf(failure)}</p>
+      <button type="button" onClick=${again}>Show it again</button></div>`;
+  }
+  if (module === null) {
+    return html`<p class="waiting">Loading ${view.title}.</p>`;
+  }
+  return html`<div id="view" class=${`view view-${view.name}`}><h1 class="unseen">${view.title}</h1>
+    <${module.View} ...${rest} /></div>`;
+}
+
+/** @param {{title: string, models: import("./types.mjs").Model[] | null, onPanel: () => void}} props */
+function Tools({ title, models, onPanel }) {
+  const root = document.documentElement;
+  const [theme, setTheme] = useState(recall(localStorage, "headway-theme") ?? "system");
+  const [presenter, setPresenter] = useState(recall(localStorage, "headway-presenter") === "on");
+  const [said, setSaid] = useState("");
+  useEffect(() => {
+    if (theme === "system") {
+      root.removeAttribute("data-theme");
+    } else {
+      root.setAttribute("data-theme", theme);
+    }
+    root.setAttribute("data-presenter", presenter ? "on" : "off");
+    remember(localStorage, "headway-theme", theme);
+    remember(localStorage, "headway-presenter", presenter ? "on" : "off");
+    dispatchEvent(new Event("headway-appearance"));
+  }, [theme, presenter]);
+
+  function saveView() {
+    const view = document.getElementById("view");
+    if (view !== null) {
+      save(`headway-${title.toLowerCase()}.html`, exported(view, `headway: ${title}`));
+      setSaid("Saved.");
+    }
+  }
+  function copyLink() {
+    const copied = navigator.clipboard?.writeText(location.href) ?? Promise.reject(new Error());
+    copied.then(() => setSaid("Link copied."), () => setSaid("Copy the link from the address bar."));
+  }
+  const count = models === null ? "" : ` (${models.length})`;
+  return html`<div class="tools" role="group" aria-label="This page">
+    <button type="button" onClick=${onPanel} disabled=${models === null}
+      title=${models === null ? "" : models.map((model) => model.id).join(", ")}>Models${count}</button>
+    <button type="button" onClick=${copyLink}>Copy link</button>
+    <button type="button" onClick=${saveView}>Save this view</button>
+    <button type="button" aria-pressed=${presenter ? "true" : "false"} onClick=${() => setPresenter(!presenter)}>Presenter</button>
+    <label class="unseen" for="theme">Colours</label>
+    <select id="theme" value=${theme} onChange=${(/** @type {Event} */ event) => setTheme(/** @type {HTMLSelectElement} */ (event.target).value)}>
+      <option value="system">System</option><option value="light">Light</option><option value="dark">Dark</option>
+    </select>
+    <span class="said" role="status">${said}</span>
+  </div>`;
+}
+
+const page = document.getElementById("page");
+if (page !== null) {
+  page.replaceChildren();
+  render(html`<${App} />`, page);
+}

@@ -1,0 +1,133 @@
+/** Continuations as they come: tokens with their surprise, and how fast. */
+
+/**
+ * How the next token is chosen; what is switched off stands at 0 (top-k, min-p) or 1 (top-p).
+ * @typedef {object} Choosing
+ * @property {number} temperature
+ * @property {number} topK
+ * @property {number} topP
+ * @property {number} minP
+ *
+ * @typedef {object} Order
+ * @property {string} model
+ * @property {string | number[]} prompt
+ * @property {number} most  new tokens
+ * @property {number} seed
+ * @property {Choosing} choosing
+ * @property {boolean} [echo]  the prompt's own tokens come first, with their surprise
+ *
+ * @typedef {object} Written
+ * @property {import("../types.mjs").TokenShown[]} prompt  empty without echo, and after the first
+ * @property {import("../types.mjs").TokenShown[]} tokens  new ones
+ * @property {string | null} finish
+ *
+ * @typedef {object} Speed
+ * @property {number | null} first  milliseconds to the first token
+ * @property {number | null} rate  tokens a second after it
+ * @property {number} count
+ */
+
+/**
+ * The fields of a request that a choice needs.
+ * @param {Choosing} choosing
+ * @returns {Record<string, number>}
+ */
+export function choiceFields({ temperature, topK, topP, minP }) {
+  /** @type {Record<string, number>} */
+  const fields = { temperature };
+  if (topK > 0) {
+    fields["top_k"] = topK;
+  }
+  if (topP < 1) {
+    fields["top_p"] = topP;
+  }
+  if (minP > 0) {
+    fields["min_p"] = minP;
+  }
+  return fields;
+}
+
+/**
+ * Bits from a natural logarithm of a probability.
+ * @param {number | null | undefined} logprob
+ * @returns {number | null}
+ */
+export function bitsOf(logprob) {
+  return typeof logprob === "number" ? Math.max(0, -logprob / Math.LN2) : null;
+}
+
+/**
+ * @param {import("../api.mjs").Api} api
+ * @param {Order} order
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<Written, void, void>}
+ */
+export async function* written(api, { model, prompt, most, seed, choosing, echo = false }, signal) {
+  const body = { model, prompt, max_tokens: most, seed, stream: true, logprobs: 0, echo, ...choiceFields(choosing) };
+  for await (const event of api.events("/v1/completions", body, { signal })) {
+    const choice = event.choices[0];
+    if (choice === undefined) {
+      continue;
+    }
+    /** @type {string[]} */
+    const texts = choice.logprobs?.tokens ?? [];
+    /** @type {Array<number | null>} */
+    const logprobs = choice.logprobs?.token_logprobs ?? [];
+    const given = texts.length - choice.ids.length;
+    const tokens = texts.map((text, at) => ({
+      text,
+      surprise: bitsOf(logprobs[at]),
+      ...(at < given ? { given: true } : { id: choice.ids[at - given] }),
+    }));
+    yield { prompt: tokens.slice(0, given), tokens: tokens.slice(given), finish: choice.finish_reason };
+  }
+}
+
+/** A clock for a stream. */
+export class Clock {
+  constructor() {
+    this.began = performance.now();
+    /** @type {number | null} */
+    this.first = null;
+    this.latest = this.began;
+    this.count = 0;
+  }
+
+  /** @param {number} tokens  that came just now */
+  tick(tokens) {
+    if (tokens === 0) {
+      return;
+    }
+    this.latest = performance.now();
+    this.first ??= this.latest;
+    this.count += tokens;
+  }
+
+  /** @returns {Speed} */
+  speed() {
+    const rate = this.first === null || this.count < 2 ? null : (1000 * (this.count - 1)) / Math.max(1, this.latest - this.first);
+    return { first: this.first === null ? null : this.first - this.began, rate, count: this.count };
+  }
+}
+
+/**
+ * @param {Speed | null} speed
+ * @returns {string}
+ */
+export function speedInWords(speed) {
+  if (speed === null || speed.first === null) {
+    return "";
+  }
+  const rate = speed.rate === null ? "" : `, then ${speed.rate.toFixed(speed.rate < 10 ? 1 : 0)} tokens a second`;
+  return `${speed.count} tokens; the first after ${speed.first.toFixed(0)} ms${rate}`;
+}
+
+/**
+ * The mean surprise of tokens in bits; null where none has one.
+ * @param {import("../types.mjs").TokenShown[]} tokens
+ * @returns {number | null}
+ */
+export function meanSurprise(tokens) {
+  const bits = tokens.flatMap((token) => (typeof token.surprise === "number" ? [token.surprise] : []));
+  return bits.length === 0 ? null : bits.reduce((sum, one) => sum + one, 0) / bits.length;
+}
