@@ -12,14 +12,16 @@ WANTED := $(shell (pwd; cat pyproject.toml constraints.txt CMakeLists.txt src/he
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-engine sanitize clean
+.PHONY: help setup demo page test check bench bench-engine attack sanitize clean
 
 help:
 	@echo "make demo    set up, then write from the bundled model (needs no network once set up)"
+	@echo "make page    set up, then serve the bundled models and the page"
 	@echo "make test    run the tests (all but the marks soak, night and gpu)"
 	@echo "make check   formatting, lint, types and the import rules"
 	@echo "make bench   run every benchmark, one after another"
 	@echo "make bench-engine  run the CPU engine beside other libraries, which are installed into $(PEERS)"
+	@echo "make attack  start a server and try to bring it down, on this machine alone"
 	@echo "make sanitize  run the engine's tests over a build that checks memory and arithmetic"
 	@echo "make setup   make $(VENV) and install headway into it"
 	@echo "make clean   remove $(VENV), $(PEERS) and everything that was built"
@@ -41,6 +43,9 @@ $(VENV)/install:
 demo: setup
 	@$(BIN)/python -m headway demo
 
+page: setup
+	@$(BIN)/python -m headway serve
+
 test: setup
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not soak and not night and not gpu"
 
@@ -51,7 +56,10 @@ check: setup
 	$(BIN)/python -m pytest -q tests/test_layering.py
 
 bench: setup
-	@for file in benchmarks/*.py; do test -e "$$file" || continue; echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+	@for file in $(filter-out benchmarks/attack.py benchmarks/served.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+attack: setup
+	$(BIN)/python benchmarks/attack.py
 
 bench-engine: setup $(PEERS)/.stamp
 	$(BIN)/python benchmarks/engine.py --peers-python $(PEERS)/bin/python --work build/bench-engine

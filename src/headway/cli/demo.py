@@ -81,5 +81,6 @@ def demo(*, json: Annotated[bool, Parameter(help="Print one JSON object.")] = Fa
     note(
         '\nNext: headway write "A prompt of yours", headway translate "A sentence of yours.", or train your own:\n'
         "      headway train my-texts/ -o my-model --minutes 10\n"
-        "      headway train pairs.tsv -o my-translator --family transformer --minutes 30"
+        "      headway train pairs.tsv -o my-translator --family transformer --minutes 30\n"
+        "      headway serve    # the page: http://127.0.0.1:8321, where all of this can be watched"
     )

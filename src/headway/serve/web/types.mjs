@@ -19,8 +19,7 @@
  * @property {number | null} [bits]
  * @property {string | null} [kernels]
  * @property {number | null} [threads]
- * @property {string | null} [source_language]
- * @property {string | null} [target_language]
+ * @property {string[]} [languages]  of a translator: from, to
  * @property {string[] | null} [labels]
  * @property {Card | null} [card]
  * @property {Array<{words: number, bleu: number}> | null} [length_curve]

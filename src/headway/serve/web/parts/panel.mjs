@@ -37,7 +37,8 @@ function Facts({ model }) {
   const rows = [
     ["Family", facts.family],
     ["Does", facts.verbs.join(", ")],
-    ["Languages", facts.source_language ? `${facts.source_language} to ${facts.target_language}` : null],
+    ["Languages", facts.languages?.length ? facts.languages.join(" to ") : null],
+    ["Labels", facts.labels?.length ? facts.labels.join(", ") : null],
     ["Parameters", facts.parameters ? facts.parameters.toLocaleString("en") : null],
     ["Layers and heads", facts.layers ? `${facts.layers}${facts.heads ? ` layers of ${facts.heads} heads` : " layers"}` : null],
     ["Context", facts.context ? `${facts.context.toLocaleString("en")} tokens` : null],

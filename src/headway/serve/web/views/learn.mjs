@@ -1,8 +1,8 @@
 /** Learn: pasted text trains a tiny writer for a minute or two, while its loss, samples and a head are watched. */
 import { ApiError, messageOf } from "../api.mjs";
+import { Curve } from "../parts/curve.mjs";
 import { NumberField, Slider, TextArea, Trouble } from "../parts/fields.mjs";
 import { HeadPicture } from "../parts/head-picture.mjs";
-import { Lines } from "../parts/lines.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
 
 export const title = "Learn";
@@ -133,7 +133,7 @@ function Watched({ course }) {
   return html`<div class="two-columns even">
     <div><h2>How surprised it is</h2>
       ${course.bits.length < 2 ? html`<p class="empty">The curve begins after two steps.</p>`
-        : html`<${Lines} series=${series.filter((one) => one.points.length > 0)} x="step" y="bits a byte" label="Bits a byte by step" />`}
+        : html`<${Curve} series=${series.filter((one) => one.points.length > 0)} x="step" y="bits a byte" label="Bits a byte by step" />`}
       <h2>A head forms</h2>
       ${course.heads.length === 0 ? html`<p class="empty">The picture comes with the second look, after about ten seconds.</p>`
         : html`<${HeadPicture} heads=${course.heads} />`}</div>
