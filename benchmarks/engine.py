@@ -5,8 +5,8 @@ this environment has and names what is left out. GPT-2 124M (decoding, prefill, 
 start, memory), BERT-base and a Transformer-base in Marian's form, all with random weights. Every measurement is a
 process of its own with several passes, one after another; the rounds go through all rows in turn; a pass beside other
 processes is set aside and its measurement made once more. Figures are medians; the fraction of the read limit is the
-tokens a second times the bytes of the weights, over what a bare loop read in the same run. `--smoke` is a tiny model and
-one repeat, in this process.
+tokens a second times the bytes of the weights, over what a bare loop read in the same run. `--smoke` is a tiny
+model and one repeat, in this process.
 """
 
 import argparse
