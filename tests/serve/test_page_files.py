@@ -17,7 +17,9 @@ OWN = sorted(
     if path.suffix in {".mjs", ".css", ".html", ".svg"} and not path.is_relative_to(WEB / "vendor")
 )
 MODULES = [path for path in OWN if path.suffix == ".mjs"]
-_IMPORT = re.compile(r"""(?:\bfrom|\bimport)\s*\(?\s*["']([^"']+)["']""")
+_IMPORT = re.compile(
+    r"""(?:^(?:import|export)\b[^"'`;]*\bfrom|^import|\bimport\()\s*["']([^"'\n]+)["']""", re.MULTILINE
+)
 _REFERENCE = re.compile(r"""(?:href|src)="([^"]+)\"""")
 _ADDRESS = re.compile(r"(?:https?:|wss?:)?//[a-z0-9]", re.IGNORECASE)
 _NAMESPACE = "http://www.w3.org/2000/svg"  # a name, which no browser fetches
@@ -67,9 +69,14 @@ def test_no_file_of_the_page_turns_text_into_markup_or_code(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=named)
 def test_every_import_of_the_page_is_one_of_its_files(path: Path) -> None:
-    for wanted in _IMPORT.findall(path.read_text(encoding="utf-8")):
+    for wanted in _IMPORT.findall(without_comments(path.read_text(encoding="utf-8"))):
         assert wanted.startswith("."), f"{wanted} is no relative path"
         assert (path.parent / wanted).resolve().is_file(), wanted
+
+
+def test_the_imports_of_the_frame_are_found() -> None:
+    found = set(_IMPORT.findall((WEB / "app.mjs").read_text(encoding="utf-8")))
+    assert {"./api.mjs", "./vendor/preact-htm.mjs", "./views/write.mjs", "./views/look.mjs"} <= found
 
 
 def test_every_file_that_the_document_names_is_there() -> None:

@@ -2,7 +2,8 @@
 
 import hashlib
 import mimetypes
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -11,7 +12,6 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from headway.serve import errors_http
-from headway.serve.disconnects import Disconnects
 from headway.serve.lessons import Lessons
 from headway.serve.models_served import Models
 from headway.serve.routes import api
@@ -19,6 +19,7 @@ from headway.serve.safety import App, Guard, Message, Receive, Safety, Scope, Se
 from headway.version import __version__
 
 _KINDS = {".mjs": "text/javascript", ".js": "text/javascript", ".css": "text/css", ".html": "text/html; charset=utf-8"}
+_PAGE = ("/", "/static/")
 
 
 class Readiness:
@@ -30,18 +31,24 @@ class Readiness:
 
 def build(models: Models, lessons: Lessons, guard: Guard, readiness: Readiness) -> App:
     """The ASGI application."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+
     app = FastAPI(
         title="headway",
         version=__version__,
         description="Write, translate, read, and look inside. Errors have OpenAI's shape.",
         docs_url=None,
         redoc_url=None,
+        lifespan=lifespan,
     )
     errors_http.install(app)
     app.include_router(api(models, lessons))
     _add_signs(app, models, readiness)
     _add_page(app)
-    return _Counted(Safety(Disconnects(app), guard), models)
+    return Safety(_Counted(app, models), guard)
 
 
 class _Counted:
@@ -53,7 +60,7 @@ class _Counted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = scope.get("route")  # not there where a check refused before any route was looked for
+                route = scope.get("route")
                 path = getattr(route, "path", "other")
                 self._metrics.requests.labels(path, str(message["status"])).inc()
                 if message["status"] == 429:

@@ -16,34 +16,27 @@ export function exported(view, title) {
   for (const dropped of clone.querySelectorAll("[data-export='no']")) {
     dropped.remove();
   }
-  const page = document.implementation.createHTMLDocument(title);
-  page.documentElement.lang = "en";
-  for (const name of ["data-theme", "data-presenter"]) {
-    const value = document.documentElement.getAttribute(name);
-    if (value !== null) {
-      page.documentElement.setAttribute(name, value);
-    }
-  }
-  const policy = page.createElement("meta");
-  policy.httpEquiv = "Content-Security-Policy";
-  policy.content = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
-  const size = page.createElement("meta");
-  size.name = "viewport";
-  size.content = "width=device-width, initial-scale=1";
-  const style = page.createElement("style");
-  style.textContent = allStyles();
-  page.head.prepend(policy, size);
-  page.head.append(style);
-  const main = page.createElement("main");
-  const heading = page.createElement("h1");
+  const main = document.createElement("main");
+  const heading = document.createElement("h1");
   heading.textContent = title;
-  const note = page.createElement("p");
+  const note = document.createElement("p");
   note.className = "hint";
   note.textContent = `Saved from headway on ${new Date().toISOString().slice(0, 10)}. Words written by a model are not facts.`;
-  main.append(heading, note, page.importNode(clone, true));
-  page.body.append(main);
-  const text = new XMLSerializer().serializeToString(page.documentElement);
-  return `<!doctype html>\n<meta charset="utf-8">\n${text}\n`;
+  main.append(heading, note, clone);
+  // The styles are joined as text: as an element, this page's own policy would refuse them.
+  const root = document.documentElement;
+  const theme = /^(light|dark)$/.exec(root.getAttribute("data-theme") ?? "")?.[0];
+  const presenter = root.getAttribute("data-presenter") === "on" ? "on" : "off";
+  return [
+    "<!doctype html>",
+    `<html lang="en" data-presenter="${presenter}"${theme === undefined ? "" : ` data-theme="${theme}"`}>`,
+    '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
+    `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">`,
+    `<title>${title.replace(/[<&]/g, "")}</title>`,
+    `<style>${allStyles().replaceAll("</", "")}</style></head>`,
+    `<body>${new XMLSerializer().serializeToString(main)}</body></html>`,
+    "",
+  ].join("\n");
 }
 
 /**

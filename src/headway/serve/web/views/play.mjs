@@ -67,9 +67,7 @@ export function View({ api, models, state, setState }) {
       return;
     }
     await guarded(async () => {
-      const answer = await api.post("/v1/completions", {
-        model, prompt: words.slice(0, at).join(" "), max_tokens: 6, temperature: 0 });
-      const machine = answer.choices[0].text.trim().split(/\s+/)[0] ?? "";
+      const machine = await likeliestWord(api, model, words.slice(0, at).join(" "));
       setTurns([...turns, { word, guess: guess.trim(), machine, room: roomBits(guess, word, sure / 100), model: model_bits }]);
       setGuess("");
     });
@@ -168,6 +166,21 @@ function same(one, other) {
   /** @param {string} word */
   const bare = (word) => word.toLowerCase().replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, "");
   return bare(one) !== "" && bare(one) === bare(other);
+}
+
+/**
+ * The word that the model would write next; what would only lengthen the last word is passed over.
+ * @param {import("../api.mjs").Api} api
+ * @param {string} model
+ * @param {string} before
+ * @returns {Promise<string>}
+ */
+async function likeliestWord(api, model, before) {
+  /** @type {import("../types.mjs").NextAnswer} */
+  const { candidates } = await api.post("/v1/next", { model, text: before, top: 50 });
+  const first = candidates.find((candidate) => /^\s+\S/.test(candidate.text))?.text ?? " ";
+  const answer = await api.post("/v1/completions", { model, prompt: before + first, max_tokens: 5, temperature: 0 });
+  return (first + answer.choices[0].text).trim().split(/\s+/)[0] ?? "";
 }
 
 /** @param {number[]} values */
