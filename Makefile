@@ -54,6 +54,8 @@ check: setup
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m mypy --strict src
 	$(BIN)/python -m pytest -q tests/test_layering.py
+	npm ci --silent --no-audit --no-fund
+	npm run --silent check
 
 bench: setup
 	@for file in $(filter-out benchmarks/attack.py benchmarks/served.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

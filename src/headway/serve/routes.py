@@ -146,9 +146,17 @@ def _add_readers(router: APIRouter, models: Models) -> None:
     async def translate(body: TranslateRequest) -> ListAnswer:
         texts = [body.input] if isinstance(body.input, str) else body.input
         aligned = body.alignment or (body.inspect is not None and body.inspect.alignment)
-        found = await models.bench.run(
-            lambda: models.translator(body.model).translate(texts, beam=body.beam, alignment=aligned)
-        )
+
+        def work() -> Any:
+            translator = models.translator(body.model)
+            try:
+                return translator.translate(texts, beam=body.beam, alignment=aligned)
+            except UsageError:
+                if not aligned:
+                    raise
+                return translator.translate(texts, beam=body.beam)  # one that reads a fixed vector aligns nothing
+
+        found = await models.bench.run(work)
         data = [
             {"text": one.text, "score": one.score, "finish_reason": one.finish_reason, "alignment": _alignment(one)}
             for one in found

@@ -47,7 +47,8 @@ export function View({ api, models, state, setState }) {
     <${Trouble} message=${trouble} />
     <div class="columns" aria-live="polite">${places.map((place) => {
       const own = guesses.filter((one) => one.place === place);
-      const rest = { count: 0, probability: Math.max(0, 1 - own.reduce((sum, one) => sum + one.probability, 0)) };
+      const vocabulary = models.find((one) => one.id === model)?.headway.vocabulary ?? own.length;
+      const rest = { count: Math.max(0, vocabulary - own.length), probability: Math.max(0, 1 - own.reduce((sum, one) => sum + one.probability, 0)) };
       return html`<article key=${place}><h2>Gap ${place + 1}</h2>
         <${Bars} candidates=${own.map((one) => ({ id: one.id, text: one.token, probability: one.probability }))} rest=${rest} /></article>`;
     })}</div>

@@ -162,5 +162,5 @@ function Contributions({ found, tokens }) {
   const most = Math.max(...rows.map((one) => Math.abs(one.value ?? 0)), 1e-6);
   return html`<h2>What each part adds to the last position's logit</h2><div class="scrolls"><table><tbody>
     ${rows.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td class="number">${(one.value ?? 0).toFixed(2)}</td>
-      <td class="wide"><meter min="0" max=${most} value=${Math.abs(one.value ?? 0)} aria-label=${one.name}></meter></td></tr>`)}</tbody></table></div>`;
+      <td class="wide"><div class=${`part${(one.value ?? 0) < 0 ? " against" : ""}`} style=${{ width: `${(100 * Math.abs(one.value ?? 0)) / most}%` }}></div></td></tr>`)}</tbody></table></div>`;
 }

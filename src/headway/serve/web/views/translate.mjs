@@ -19,10 +19,7 @@ export function View({ api, models, state, setState }) {
   function translate() {
     setBusy(true);
     setAnswers({});
-    Promise.all(names.map((name) => api.post("/v1/translate", { model: name, input: text, alignment: true }).catch(
-      // A model without attention has no alignment to show.
-      () => api.post("/v1/translate", { model: name, input: text }),
-    ).then(
+    Promise.all(names.map((name) => api.post("/v1/translate", { model: name, input: text, alignment: true }).then(
       (answer) => setAnswers((before) => ({ ...before, [name]: answer.data[0] })),
       (error) => setAnswers((before) => ({ ...before, [name]: { trouble: messageOf(error) } })),
     ))).then(() => setBusy(false));
