@@ -11,10 +11,11 @@ from pathlib import Path
 import uvicorn
 
 from headway.serve.app import Readiness, build
+from headway.serve.connections import Connection
 from headway.serve.lessons import Lessons
 from headway.serve.limits import Limits
 from headway.serve.models_served import Models, Opening
-from headway.serve.safety import Guard
+from headway.serve.safety import HEADER_BYTES, Guard
 
 
 @contextlib.contextmanager
@@ -29,11 +30,13 @@ def running(
     """The server's address, without a slash at its end."""
     models = Models(names, opening=Opening(engine=engine), limits=limits or Limits())
     lessons = Lessons(folder)
-    app = build(models, lessons, guard or Guard(), Readiness())
+    readiness = Readiness()
+    readiness.ready = True
+    app = build(models, lessons, guard or Guard(), readiness)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http="h11", ws="none", lifespan="off", log_config=None, h11_max_incomplete_event_size=32768
+        app, http=Connection, ws="none", lifespan="off", log_config=None, h11_max_incomplete_event_size=HEADER_BYTES
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True)

@@ -46,6 +46,16 @@ def post(address: str, path: str, body: Any) -> Any:
             return json.load(error)
 
 
+def events(address: str, body: Any) -> list[Any]:
+    request = urllib.request.Request(
+        f"{address}/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        lines = [line.removeprefix(b"data: ") for line in answer.read().split(b"\n\n") if line]
+    assert lines[-1] == b"[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
 def test_a_completion_is_what_the_writer_writes(client: openai.OpenAI, writer: headway.Writer) -> None:
     given = {"temperature": 0.8, "top_p": 0.9, "seed": 7, "max_tokens": 23}
     answer = client.completions.create(model="writer", prompt=PROMPT, **given)
@@ -132,6 +142,10 @@ def test_a_schema_is_followed(address: str) -> None:
         ({"model": "writer", "prompt": [10**7]}, openai.BadRequestError, "ids"),
         ({"model": "writer", "prompt": "x", "logit_bias": {"a": 1}}, openai.BadRequestError, "logit_bias"),
         ({"model": "writer", "prompt": "x", "max_tokens": 10**9}, openai.BadRequestError, "max_tokens"),
+        ({"model": "writer", "prompt": "x", "max_tokens": "5"}, openai.BadRequestError, "max_tokens"),
+        ({"model": "writer", "prompt": [True]}, openai.BadRequestError, "prompt"),
+        ({"model": "writer", "prompt": "x", "extra_body": {"tools": []}}, openai.BadRequestError, "tools"),
+        ({"model": "writer", "prompt": "x", "best_of": 2, "stream": True}, openai.BadRequestError, "best_of"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(client: openai.OpenAI, body: Any, kind: type[Exception], says: str) -> None:
@@ -182,6 +196,28 @@ def test_a_completion_comes_with_a_look_inside_where_asked(address: str) -> None
     answer = post(address, "/v1/completions", body)
     assert len(answer["inspection"]["tokens"]) == answer["usage"]["prompt_tokens"] + 3
     assert "inspection" not in post(address, "/v1/completions", {**body, "inspect": None})
+
+
+def test_a_stream_ends_with_the_look_inside_and_the_usage(address: str) -> None:
+    body = {"model": "writer", "prompt": PROMPT, "max_tokens": 3, "temperature": 0, "inspect": {"logit_lens": 1}}
+    whole = post(address, "/v1/completions", body)
+    *pieces, looked, used = events(address, {**body, "stream": True, "stream_options": {"include_usage": True}})
+    assert looked["choices"] == used["choices"] == []
+    assert looked["inspection"] == whole["inspection"] and used["usage"] == whole["usage"]
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == whole["choices"][0]["text"]
+
+
+def test_an_error_in_a_stream_is_an_event(address: str) -> None:
+    body = {"model": "writer", "prompt": PROMPT, "max_tokens": 3, "inspect": {"attention": [99]}, "stream": True}
+    assert events(address, body)[-1]["error"]["type"] == "invalid_request_error"
+
+
+def test_a_seed_that_was_drawn_is_told_and_repeats_the_text(address: str) -> None:
+    body = {"model": "writer", "prompt": PROMPT, "max_tokens": 12, "temperature": 1}
+    first, other = post(address, "/v1/completions", body), post(address, "/v1/completions", body)
+    again = post(address, "/v1/completions", {**body, "seed": first["seed"]})
+    assert first["choices"] == again["choices"] and first["choices"] != other["choices"]
+    assert first["system_fingerprint"] == again["system_fingerprint"] != ""
 
 
 def test_the_models_say_what_they_are(address: str) -> None:

@@ -128,7 +128,7 @@ def test_large_and_slow_bodies_are_refused_early(address: str) -> None:
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(head.encode() + b"content-length: 100\r\n\r\n{")
         assert b" 408 " in connection.recv(4096)
-    assert b" 400 " in raw(address, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 200_000 + b"\r\n\r\n")[:40]
+    assert b" 431 " in raw(address, b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 200_000 + b"\r\n\r\n")[:40]
 
 
 def test_malformed_requests_never_bring_it_down(address: str) -> None:

@@ -2,8 +2,7 @@
 
 import hashlib
 import mimetypes
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -12,14 +11,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from headway.serve import errors_http
+from headway.serve.answer_shapes import Sign
+from headway.serve.disconnects import Disconnects
 from headway.serve.lessons import Lessons
 from headway.serve.models_served import Models
+from headway.serve.route_answers import REFUSALS, Told
 from headway.serve.routes import api
 from headway.serve.safety import App, Guard, Message, Receive, Safety, Scope, Send
 from headway.version import __version__
 
 _KINDS = {".mjs": "text/javascript", ".js": "text/javascript", ".css": "text/css", ".html": "text/html; charset=utf-8"}
-_PAGE = ("/", "/static/")
 
 
 class Readiness:
@@ -31,24 +32,18 @@ class Readiness:
 
 def build(models: Models, lessons: Lessons, guard: Guard, readiness: Readiness) -> App:
     """The ASGI application."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-
     app = FastAPI(
         title="headway",
         version=__version__,
         description="Write, translate, read, and look inside. Errors have OpenAI's shape.",
         docs_url=None,
         redoc_url=None,
-        lifespan=lifespan,
     )
     errors_http.install(app)
     app.include_router(api(models, lessons))
     _add_signs(app, models, readiness)
     _add_page(app)
-    return Safety(_Counted(app, models), guard)
+    return _Counted(Safety(Disconnects(app), guard), models)
 
 
 class _Counted:
@@ -60,7 +55,7 @@ class _Counted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = scope.get("route")
+                route = scope.get("route")  # not there where a check refused before any route was looked for
                 path = getattr(route, "path", "other")
                 self._metrics.requests.labels(path, str(message["status"])).inc()
                 if message["status"] == 429:
@@ -71,17 +66,23 @@ class _Counted:
 
 
 def _add_signs(app: FastAPI, models: Models, readiness: Readiness) -> None:
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    @app.get("/healthz", responses=REFUSALS, summary="Whether the process lives")
+    async def healthz() -> Sign:
+        return Sign(status="ok")
 
-    @app.get("/readyz")
+    waiting: Told = {503: {"model": Sign, "description": "Not yet, or no longer."}}
+
+    @app.get("/readyz", response_model=Sign, responses={**REFUSALS, **waiting}, summary="Whether requests should come")
     async def readyz() -> Response:
         if readiness.ready:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "not ready"}, status_code=503)
 
-    @app.get("/metrics")
+    told: Told = {
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format."}
+    }
+
+    @app.get("/metrics", response_class=Response, responses={**REFUSALS, **told}, summary="Figures for Prometheus")
     async def metrics() -> Response:
         return Response(models.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 

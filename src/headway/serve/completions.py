@@ -1,8 +1,8 @@
 """POST /v1/completions: jobs in, OpenAI's shapes out, at once or as a stream."""
 
 import asyncio
-import hashlib
 import json
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -11,7 +11,8 @@ from typing import Any
 
 from headway.decoding.choice import Choice
 from headway.errors import UsageError
-from headway.serve.errors_http import body_of
+from headway.serve.errors_http import body_of, status_of
+from headway.serve.inspecting import inspected
 from headway.serve.jobs import Event, Failed, Handle, PromptScores, Token, WritingJob
 from headway.serve.models_served import Models, Writing
 from headway.serve.openai_shapes import CompletionRequest
@@ -19,13 +20,16 @@ from headway.tasks.continuation import Continuation, Piece
 from headway.tasks.request import draw_seed
 from headway.text.tokenizer import Tokenizer
 
+LOGGER = logging.getLogger(__name__)
+
 
 @dataclass(kw_only=True)
 class _Sample:
     """One continuation on its way."""
 
     continuation: Continuation
-    pieces: list[Piece] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)  # for an answer in one piece; a stream has given them out
     done: bool = False
 
 
@@ -37,7 +41,6 @@ class _Prompt:
     samples: list[_Sample]
     handle: Handle | None = None
     scores: PromptScores | None = None
-    told_prompt: bool = False
 
 
 class Completing:
@@ -54,10 +57,14 @@ class Completing:
         self._n = request.n or 1
         self._best_of = max(self._n, request.best_of or self._n)
         self._prompts: list[_Prompt] = []
+        self._entries = 0  # taken in the room for answers
         self._lengths: dict[int, int] = {}  # of the text that a stream has given out, by choice
 
     async def begin(self) -> None:
-        """Check everything and hand in the jobs. Raises what is wrong, before anything was answered."""
+        """Check everything and hand in the jobs. Raises what is wrong, before anything was answered.
+
+        Whoever calls this calls `cancel` in the end, whatever happens.
+        """
         request = self._request
         if request.best_of is not None and request.best_of < self._n:
             raise UsageError(f"best_of must be at least n ({self._n}), but got {request.best_of}")
@@ -78,38 +85,40 @@ class Completing:
                 ids=ids,
                 samples=[_Sample(continuation=Continuation(tokenizer, stop, self._seed)) for _ in range(self._best_of)],
             )
-            for ids in self._ids(tokenizer)
+            for ids in await asyncio.to_thread(self._ids, tokenizer)  # a long text must not hold up the loop
         ]
         loop = asyncio.get_running_loop()
+        longest = 16 if request.max_tokens is None else request.max_tokens
         scores = bool(request.echo) and (request.logprobs is not None or not request.max_tokens)
-        try:
-            for at, prompt in enumerate(self._prompts):
-                job = WritingJob(
-                    prompt_ids=prompt.ids,
-                    choice=choice,
-                    max_new_tokens=16 if request.max_tokens is None else request.max_tokens,
-                    samples=self._best_of,
-                    stop_ids=ends,
-                    logprobs=request.logprobs,
-                    constraint=constraint,
-                    score_prompt=scores,
-                    client=self._client,
-                )
-                prompt.handle = writing.scheduler.submit(job, _deliverer(loop, self._events, at))
-        except BaseException:
-            self.cancel()
-            raise
-
-    @property
-    def first_ids(self) -> list[int]:
-        """The first prompt's."""
-        return self._prompts[0].ids
+        self._take_room(longest, scores)
+        for at, prompt in enumerate(self._prompts):
+            job = WritingJob(
+                prompt_ids=prompt.ids,
+                choice=choice,
+                max_new_tokens=longest,
+                samples=self._best_of,
+                stop_ids=ends,
+                logprobs=request.logprobs,
+                constraint=constraint,
+                score_prompt=scores,
+                client=self._client,
+            )
+            prompt.handle = writing.scheduler.submit(job, _deliverer(loop, self._events, at))
 
     def cancel(self) -> None:
-        """Let everything go that still runs."""
+        """Let everything go that still runs or is held; also where `begin` did not come to its end."""
         for prompt in self._prompts:
             if prompt.handle is not None:
                 prompt.handle.cancel()
+        self._models.room.give(self._entries)
+        self._entries = 0
+
+    def _take_room(self, longest: int, scores: bool) -> None:
+        written = len(self._prompts) * self._best_of * longest
+        read = sum(len(prompt.ids) for prompt in self._prompts) if scores else 0
+        entries = (written + read) * (1 + (self._request.logprobs or 0))
+        self._models.room.take(entries)
+        self._entries = entries
 
     async def whole(self) -> dict[str, Any]:
         """The answer in one piece. Raises what failed."""
@@ -120,7 +129,10 @@ class Completing:
             self._choice_of(index, self._prompts[at], self._prompts[at].samples[sample].pieces, whole=True)
             for index, (at, sample) in enumerate(chosen)
         ]
-        return {**self._frame(), "choices": choices, "usage": self._usage()}
+        answer = {**self._frame(), "choices": choices, "usage": self._usage()}
+        if self._request.inspect is not None:
+            answer["inspection"] = await self._inspection(chosen[0][1])
+        return answer
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Server-sent events; an error after the first is an event, too."""
@@ -131,13 +143,15 @@ class Completing:
                     pieces = [] if piece is None else [piece]
                     told = self._choice_of(at * self._n + sample, prompt, pieces, whole=False)
                     yield _event({**self._frame(), "choices": [told]})
+            if self._request.inspect is not None:
+                yield _event({**self._frame(), "choices": [], "inspection": await self._inspection(0)})
             options = self._request.stream_options
             if options is not None and options.include_usage:
                 yield _event({**self._frame(), "choices": [], "usage": self._usage()})
         except Exception as error:
+            if status_of(error)[0] == 500:
+                LOGGER.error("a stream failed", exc_info=error)
             yield _event(body_of(error))
-        finally:
-            self.cancel()
         yield b"data: [DONE]\n\n"
 
     async def _changes(self) -> AsyncIterator[tuple[int, int, Piece | None]]:
@@ -160,12 +174,20 @@ class Completing:
                 continue
             self._observe(event)
             piece = sample.continuation.push(event.emitted())
-            sample.pieces.append(piece)
+            sample.ids += piece.ids
+            if not self._request.stream:
+                sample.pieces.append(piece)
             if piece.finish_reason is not None:
                 sample.done, left = True, left - 1
                 if event.finish_reason is None and prompt.handle is not None:
                     prompt.handle.cancel(event.sample)
             yield at, event.sample, piece
+
+    async def _inspection(self, sample: int) -> dict[str, Any]:
+        """Of the first choice: its prompt and what was written after it."""
+        models, request, first = self._models, self._request, self._prompts[0]
+        ids = first.ids + first.samples[sample].ids
+        return await models.bench.run(lambda: inspected(models, request.model, ids, request.inspect))
 
     def _observe(self, event: Token) -> None:
         metrics = self._models.metrics
@@ -280,22 +302,19 @@ class Completing:
         return {"tokens": texts, "token_logprobs": values, "top_logprobs": named, "text_offset": offsets}
 
     def _frame(self) -> dict[str, Any]:
-        writer = self._writing.writer
-        kind = f"{self._request.model}/{getattr(writer.model, 'kernels', 'torch')}/{getattr(writer.model, 'bits', '')}"
         return {
             "id": self._id,
             "object": "text_completion",
             "created": self._created,
             "model": self._request.model,
-            "system_fingerprint": "fp_" + hashlib.sha256(kind.encode()).hexdigest()[:12],
+            "system_fingerprint": self._writing.fingerprint,
+            "seed": self._seed,
         }
 
     def _usage(self) -> dict[str, Any]:
-        written = sum(
-            len(piece.ids) for prompt in self._prompts for sample in prompt.samples for piece in sample.pieces
-        )
+        written = sum(len(sample.ids) for prompt in self._prompts for sample in prompt.samples)
         read = sum(len(prompt.ids) for prompt in self._prompts)
-        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written, "seed": self._seed}
+        return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
 def _deliverer(loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[tuple[int, Event]]", at: int) -> Any:

@@ -54,6 +54,10 @@ class Metrics:
 
         return told
 
+    def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
+        """One more gauge, read when somebody asks."""
+        Gauge(name, text, registry=self.registry).set_function(value)
+
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
         return generate_latest(self.registry)

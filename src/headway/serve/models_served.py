@@ -1,21 +1,20 @@
-"""The models of a server: by name, opened when first asked for, and the one thread on which all but writing runs."""
+"""The models of a server: by name, opened when first asked for."""
 
-import asyncio
-import concurrent.futures
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from headway.errors import UsageError
+from headway.serve.answer_room import AnswerRoom
+from headway.serve.bench import Bench
 from headway.serve.errors_http import UnknownModel
-from headway.serve.jobs import Refused, SchedulerFigures
+from headway.serve.jobs import SchedulerFigures
 from headway.serve.limits import Limits
 from headway.serve.metrics import Metrics
 from headway.serve.scheduler import Scheduler
-from headway.tasks.described import Described, describe, open_in_pytorch, sizes_of
-
-T = TypeVar("T")
+from headway.tasks.described import Described, describe, fingerprint_of, open_in_pytorch, sizes_of, tokenizer_of
+from headway.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +31,7 @@ class Writing:
 
     writer: Any
     scheduler: Scheduler
+    fingerprint: str
     grammar: Any = None
 
 
@@ -40,50 +40,34 @@ class Served:
     """One model; what is open of it."""
 
     described: Described
-    sizes: dict[str, int | None] | None = None
+    sizes: dict[str, int | None]
+    tokenizer: Tokenizer | None = None
     writing: Writing | None = None
     task: Any = None  # a Reader or a Translator
     twin: Any = None  # (model, tokenizer) in PyTorch
     opening: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Bench:
-    """One thread for everything that is no continuation; so many may wait for it."""
-
-    def __init__(self, waiting: int) -> None:
-        self._most = waiting
-        self._waiting = 0
-        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="headway-bench")
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """The work's result. Raises Refused where too many wait already."""
-        if self._waiting >= self._most:
-            raise Refused(f"{self._waiting} requests wait already\nTry again in a moment.", 2.0)
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._waiting -= 1
-
-    def close(self) -> None:
-        """No more work is taken; what waits is dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
 class Models:
-    """All models of a server."""
+    """All models of a server.
+
+    bench: where all runs that is no continuation. room: for what answers in the making hold. limits, opening: as given.
+    """
 
     def __init__(self, names: Sequence[str], *, opening: Opening, limits: Limits, waiting: int = 64) -> None:
         """Raises FormatError for a name that is no model."""
-        self._opening, self._limits = opening, limits
+        self._opening, self.limits = opening, limits
+        self.room = AnswerRoom()
         self.metrics = Metrics(self.figures)
+        self.metrics.watch("headway_answer_entries", "Tokens and alternatives that answers may hold.", self._taken)
+        self.metrics.watch("headway_bench_waiting", "Requests beside writing that wait or run.", self._benched)
         self.bench = Bench(waiting)
         self._served: dict[str, Served] = {}
         for name in names:
             described = describe(name)
             if described.name in self._served:
                 raise UsageError(f"two models are called {described.name}; rename one folder")
-            self._served[described.name] = Served(described=described)
+            self._served[described.name] = Served(described=described, sizes=sizes_of(described.folder))
 
     @property
     def names(self) -> list[str]:
@@ -93,7 +77,7 @@ class Models:
     def add(self, path: str) -> str:
         """One more model, from a folder that the server itself made; its name."""
         described = describe(path)
-        self._served[described.name] = Served(described=described)
+        self._served[described.name] = Served(described=described, sizes=sizes_of(described.folder))
         return described.name
 
     def named(self, name: str, verb: str | None = None) -> Served:
@@ -118,11 +102,12 @@ class Models:
                 scheduler = Scheduler(
                     writer.model,
                     vocabulary=writer.tokenizer.size,
-                    limits=self._limits,
+                    limits=self.limits,
                     on_step=self.metrics.on_step(name),
                 )
                 scheduler.start()
-                served.writing = Writing(writer=writer, scheduler=scheduler)
+                fingerprint = fingerprint_of(served.described.folder, writer.model)
+                served.writing = Writing(writer=writer, scheduler=scheduler, fingerprint=fingerprint)
             return served.writing
 
     def grammar(self, name: str) -> Any:
@@ -158,16 +143,15 @@ class Models:
         served = self.named(name)
         if served.twin is None:
             served.twin = open_in_pytorch(served.described.folder)
-            served.sizes = sizes_of(served.twin[0])
         model, tokenizer = served.twin
         return model, tokenizer
 
-    def sizes(self, name: str) -> dict[str, int | None]:
-        """Of the twin; on the bench's thread."""
-        self.twin(name)
-        sizes = self.named(name).sizes
-        assert sizes is not None
-        return sizes
+    def tokenizer(self, name: str) -> Tokenizer:
+        """The model's, of a translator the source's; on the bench's thread. Raises UsageError where it has none."""
+        served = self.named(name)
+        if served.tokenizer is None:
+            served.tokenizer = tokenizer_of(served.described.folder)
+        return served.tokenizer
 
     def figures(self) -> Iterable[tuple[str, SchedulerFigures]]:
         """How each open writer's scheduler stands."""
@@ -177,13 +161,20 @@ class Models:
             if served.writing is not None
         ]
 
+    def _taken(self) -> int:
+        return self.room.taken
+
+    def _benched(self) -> int:
+        return self.bench.inside
+
     def close(self, grace_s: float) -> bool:
-        """Let the texts being written end within so many seconds; True where all did."""
-        open_ones = [served.writing.scheduler for served in self._served.values() if served.writing is not None]
-        closing = [threading.Thread(target=scheduler.close, args=(grace_s,)) for scheduler in open_ones]
-        for thread in closing:
+        """Take no more work and let what there is end within so many seconds; True where all of it did."""
+        ended: list[bool] = []
+        ending = [self.bench.close]
+        ending += [served.writing.scheduler.close for served in self._served.values() if served.writing is not None]
+        threads = [threading.Thread(target=lambda end: ended.append(end(grace_s)), args=(end,)) for end in ending]
+        for thread in threads:
             thread.start()
-        for thread in closing:
+        for thread in threads:
             thread.join()
-        self.bench.close()
-        return all(not figures.running for _, figures in self.figures())
+        return all(ended)

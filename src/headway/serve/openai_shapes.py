@@ -1,50 +1,78 @@
-"""What the routes take and give, as the OpenAPI document shows it. An unknown field is refused by its name."""
+"""What the routes take, as the OpenAPI document shows it.
+
+An unknown field is refused by its name, and a value of another type is not turned into the right one. A list is left
+at its first wrong entry: a request with a million wrong ones must not become a million messages.
+"""
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic_core import PydanticCustomError
 
 MOST_TOKENS = 16_384
 MOST_TEXT = 1_000_000
+MOST_READ = 400_000
+"""Characters that a reader takes at once, in all texts of a request."""
+MOST_TRANSLATED = 40_000
+"""Characters that a translator takes at once."""
+_MOST_BIASES = 1024
+
+Count = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+Name = Annotated[str, Field(max_length=200)]
 Text = Annotated[str, Field(max_length=MOST_TEXT)]
-Texts = Text | Annotated[list[Text], Field(min_length=1, max_length=256)]
-Ids = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=65_536)]
+Texts = Text | Annotated[list[Text], Field(min_length=1, max_length=256, fail_fast=True)]
+Id = Annotated[int, Strict(), Field(ge=0, lt=2**31)]
+Ids = Annotated[list[Id], Field(min_length=1, max_length=65_536, fail_fast=True)]
+Heads = Annotated[list[tuple[Count, Count]], Field(max_length=4096, fail_fast=True)]
 
 
-class Strict(BaseModel):
+class Body(BaseModel):
     """A request's body."""
 
-    model_config = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_fields(cls, given: Any) -> Any:
+        """The first unknown field is refused before any other is looked at."""
+        if isinstance(given, dict):
+            for name in given:
+                if name not in cls.model_fields:
+                    shown = str(name)[:60].encode("ascii", "backslashreplace").decode()
+                    raise PydanticCustomError("unknown_field", "there is no field {field}", {"field": shown})
+        return given
 
 
-class Inspect(Strict):
+class Inspect(Body):
     """What is wanted of a PyTorch pass beside the answer; nothing is computed for what is absent."""
 
-    attention: list[int] = Field(default=[], max_length=64)
-    thumbnails: int = Field(default=0, ge=0, le=128)
-    logit_lens: int = Field(default=0, ge=0, le=50)
-    contributions: bool = False
-    heads: bool = False
-    ablate: list[tuple[int, int]] = Field(default=[], max_length=4096)
-    alignment: bool = False
-    top: int = Field(default=10, ge=0, le=1000)
+    attention: Annotated[list[Count], Field(max_length=64, fail_fast=True)] = []
+    thumbnails: Count = Field(default=0, ge=0, le=128)
+    logit_lens: Count = Field(default=0, ge=0, le=50)
+    contributions: Flag = False
+    heads: Flag = False
+    ablate: Heads = []
+    alignment: Flag = False
+    top: Count = Field(default=10, ge=0, le=1000)
     encoding: Literal["json", "u16"] = "json"
 
 
-class Asking(Strict):
+class Asking(Body):
     """A request to a model."""
 
-    model: str = Field(max_length=200)
+    model: Name
     inspect: Inspect | None = None
 
 
-class StreamOptions(Strict):
+class StreamOptions(Body):
     """As OpenAI's."""
 
-    include_usage: bool = False
+    include_usage: Flag = False
 
 
-class ResponseFormat(Strict):
+class ResponseFormat(Body):
     """text, json_object, json_schema, regex or grammar (Lark)."""
 
     type: Literal["text", "json_object", "json_schema", "regex", "grammar"]
@@ -53,34 +81,47 @@ class ResponseFormat(Strict):
     grammar: str | None = Field(default=None, max_length=100_000)
 
 
-class Choosing(Strict):
+class Choosing(Body):
     """How the next token is chosen; None is the model's own default."""
 
-    temperature: float | None = Field(default=None, ge=0, le=100)
-    top_k: int | None = Field(default=None, ge=1)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    min_p: float | None = Field(default=None, ge=0, le=1)
+    temperature: Number | None = Field(default=None, ge=0, le=100)
+    top_k: Count | None = Field(default=None, ge=1, lt=2**31)
+    top_p: Number | None = Field(default=None, gt=0, le=1)
+    min_p: Number | None = Field(default=None, ge=0, le=1)
 
 
 class CompletionRequest(Asking, Choosing):
     """OpenAI's completions, and top_k, min_p, repetition_penalty and inspect."""
 
-    prompt: Texts | Ids | Annotated[list[Ids], Field(min_length=1, max_length=256)] = ""
-    max_tokens: int | None = Field(default=16, ge=0, le=MOST_TOKENS)
-    n: int | None = Field(default=1, ge=1, le=64)
-    best_of: int | None = Field(default=None, ge=1, le=64)
-    stream: bool | None = False
+    prompt: Texts | Ids | Annotated[list[Ids], Field(min_length=1, max_length=256, fail_fast=True)] = ""
+    max_tokens: Count | None = Field(default=16, ge=0, le=MOST_TOKENS)
+    n: Count | None = Field(default=1, ge=1, le=64)
+    best_of: Count | None = Field(default=None, ge=1, le=64)
+    stream: Flag | None = False
     stream_options: StreamOptions | None = None
-    logprobs: int | None = Field(default=None, ge=0, le=200)
-    echo: bool | None = False
-    stop: Annotated[str, Field(max_length=1000)] | Annotated[list[str], Field(max_length=16)] | None = None
-    logit_bias: dict[str, float] | None = None
-    seed: int | None = Field(default=None, ge=0, lt=2**64)
-    presence_penalty: float | None = Field(default=0.0, ge=-100, le=100)
-    frequency_penalty: float | None = Field(default=0.0, ge=-100, le=100)
-    repetition_penalty: float = Field(default=1.0, gt=0, le=100)
+    logprobs: Count | None = Field(default=None, ge=0, le=200)
+    echo: Flag | None = False
+    stop: (
+        Annotated[str, Field(max_length=1000)]
+        | Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=16, fail_fast=True)]
+        | None
+    ) = None
+    logit_bias: Annotated[dict[str, Number], Field(max_length=_MOST_BIASES)] | None = None
+    seed: Count | None = Field(default=None, ge=0, lt=2**64)
+    presence_penalty: Number | None = Field(default=0.0, ge=-100, le=100)
+    frequency_penalty: Number | None = Field(default=0.0, ge=-100, le=100)
+    repetition_penalty: Number = Field(default=1.0, gt=0, le=100)
     user: str | None = Field(default=None, max_length=1000)
     response_format: ResponseFormat | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_biases(cls, given: Any) -> Any:
+        """Counted before each is looked at, for each wrong one would be a message."""
+        biases = given.get("logit_bias") if isinstance(given, dict) else None
+        if isinstance(biases, dict) and len(biases) > _MOST_BIASES:
+            raise PydanticCustomError("too_long", "logit_bias may name at most 1,024 ids")
+        return given
 
 
 class EmbeddingRequest(Asking):
@@ -88,23 +129,23 @@ class EmbeddingRequest(Asking):
 
     input: Texts
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
+    dimensions: Count | None = None
     user: str | None = Field(default=None, max_length=1000)
 
 
 class TranslateRequest(Asking):
-    """Texts to translate."""
+    """Texts to translate, 40,000 characters in all."""
 
     input: Texts
-    beam: int | None = Field(default=None, ge=1, le=64)
-    alignment: bool = False
+    beam: Count | None = Field(default=None, ge=1, le=16)
+    alignment: Flag = False
 
 
 class FillRequest(Asking):
     """A text with [MASK] in it."""
 
     input: Text
-    top: int = Field(default=5, ge=1, le=1000)
+    top: Count = Field(default=5, ge=1, le=1000)
 
 
 class TextsRequest(Asking):
@@ -116,91 +157,52 @@ class TextsRequest(Asking):
 class AnswerRequest(Asking):
     """A question and the text that it is asked of."""
 
-    question: Text
+    question: Annotated[str, Field(max_length=10_000)]
     context: Text
 
 
-class TokenizeRequest(Strict):
+class TokenizeRequest(Body):
     """A text to cut into tokens."""
 
-    model: str = Field(max_length=200)
-    text: Text
+    model: Name
+    text: Annotated[str, Field(max_length=200_000)]
 
 
 class NextRequest(Choosing):
     """The distribution of the next token, and what a choice keeps of it."""
 
-    model: str = Field(max_length=200)
+    model: Name
     text: Text | None = None
     ids: Ids | None = None
-    top: int = Field(default=30, ge=1, le=1000)
-    ablate: list[tuple[int, int]] = Field(default=[], max_length=4096)
+    top: Count = Field(default=30, ge=1, le=1000)
+    ablate: Heads = []
 
 
 class InspectRequest(Inspect):
     """One text, or one row of ids, looked into. source: what a translator reads; text is its translation then."""
 
-    model: str = Field(max_length=200)
+    model: Name
     text: Text | None = None
     ids: Ids | None = None
     source: Text | None = None
 
 
-class SpectrumRequest(Strict):
+class SpectrumRequest(Body):
     """What a model's layers do with a signal."""
 
-    model: str = Field(max_length=200)
+    model: Name
     text: Annotated[str, Field(max_length=100_000)] | None = None
 
 
-class LessonRequest(Strict):
+class LessonRequest(Body):
     """A text to learn."""
 
     text: Annotated[str, Field(max_length=2_000_000)]
-    seconds: float = Field(default=60.0, ge=1, le=120)
-    seed: int = Field(default=1, ge=0, lt=2**32)
+    seconds: Number = Field(default=60.0, ge=1, le=120)
+    seed: Count = Field(default=1, ge=0, lt=2**32)
 
 
-class KeepRequest(Strict):
+class KeepRequest(Body):
     """What a lesson's model is to be called."""
 
-    name: str = Field(max_length=100)
-
-
-class ErrorBody(BaseModel):
-    """OpenAI's shape of an error."""
-
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-
-
-class ErrorAnswer(BaseModel):
-    """What every refusal gives."""
-
-    error: ErrorBody
-
-
-class Completion(BaseModel):
-    """OpenAI's completion; each choice has `ids` too."""
-
-    model_config = ConfigDict(protected_namespaces=())
-    id: str
-    object: Literal["text_completion"]
-    created: int
-    model: str
-    choices: list[dict[str, Any]]
-    system_fingerprint: str | None = None
-    usage: dict[str, Any] | None = None
-    inspection: dict[str, Any] | None = None
-
-
-class ListAnswer(BaseModel):
-    """OpenAI's list."""
-
-    object: Literal["list"] = "list"
-    data: list[dict[str, Any]]
-    model: str | None = None
-    usage: dict[str, Any] | None = None
-    inspection: dict[str, Any] | None = None
+    name: Annotated[str, Field(max_length=100)]

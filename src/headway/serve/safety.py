@@ -5,14 +5,16 @@ larger is ever held, and a route cannot be kept waiting for one.
 """
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import json
-import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+
+import numpy
 
 from headway.serve.errors_http import error_body
 
@@ -22,6 +24,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+HEADER_BYTES = 32 * 1024
+_DROPPED_BYTES, _DROPPED_SECONDS = 64 * 1024 * 1024, 2.0
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
@@ -33,7 +37,9 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
-_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_STEPS = numpy.zeros(256, numpy.int8)
+_STEPS[[ord("["), ord("{")]] = 1
+_STEPS[[ord("]"), ord("}")]] = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +89,17 @@ class Safety:
             await send(message)
 
         try:
+            _check_size(scope)
             self._check_host(headers)
             self._check_origin(scope, headers, origin)
             if scope["method"] == "OPTIONS" and origin in self._guard.origins:
-                await _answer(guarded, 204, b"", _PREFLIGHT)
+                await _answer(guarded, 204, b"", _PREFLIGHT, receive)
                 return
             self._check_key(scope, headers)
             body = await self._body(scope, headers, receive)
         except _Refusal as refusal:
             told = json.dumps(error_body(refusal.message, refusal.status, refusal.code)).encode()
-            await _answer(guarded, refusal.status, told, [(b"connection", b"close")])
+            await _answer(guarded, refusal.status, told, [(b"connection", b"close")], receive)
             return
         await self._app(scope, _replayed(body, receive), guarded)
 
@@ -157,13 +164,26 @@ class Safety:
         return bytes(body)
 
     def _check_depth(self, body: bytearray) -> None:
-        if body.count(b"[") + body.count(b"{") <= self._guard.depth:
-            return
-        depth = 0
-        for token in _TOKENS.finditer(body):
-            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
-            if depth > self._guard.depth:
-                raise _Refusal(400, "too_deep", f"JSON may be nested {self._guard.depth} deep, but this is deeper")
+        if body.count(b"[") + body.count(b"{") > self._guard.depth and _depth(body) > self._guard.depth:
+            raise _Refusal(400, "too_deep", f"JSON may be nested {self._guard.depth} deep, but this is deeper")
+
+
+def _depth(body: bytearray) -> int:
+    """How deep the brackets outside of strings are nested; what is no JSON has some depth, too.
+
+    Over arrays, for a body of millions of brackets must not hold up everybody's streams.
+    """
+    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # a quote that is left begins or ends a string
+    characters = numpy.frombuffer(plain, numpy.uint8)
+    outside = ~numpy.logical_xor.accumulate(characters == ord('"'))
+    steps = _STEPS[characters[outside]]
+    return int(numpy.cumsum(steps[steps != 0], dtype=numpy.int32).max(initial=0))
+
+
+def _check_size(scope: Scope) -> None:
+    """Headers that came in one piece are not limited by the connection, which limits what it must hold."""
+    if sum(len(name) + len(value) for name, value in scope["headers"]) + len(scope["raw_path"]) > HEADER_BYTES:
+        raise _Refusal(431, "headers_too_large", f"headers may have {HEADER_BYTES:,} bytes, but these have more")
 
 
 _PREFLIGHT = [
@@ -178,10 +198,26 @@ def is_open(path: str) -> bool:
     return path in ("/", "/healthz") or path.startswith("/static/")
 
 
-async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]], receive: Receive) -> None:
+    """Answer before the body was read, and take what still comes of it for a moment.
+
+    A connection that is closed while its client sends is reset, and many clients then never see the answer.
+    """
     kind = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*kind, *headers]})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(_drop(receive), _DROPPED_SECONDS)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drop(receive: Receive) -> None:
+    dropped = 0
+    while dropped <= _DROPPED_BYTES:
+        message = await receive()
+        dropped += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

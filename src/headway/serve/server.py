@@ -1,11 +1,14 @@
 """Running the application: the address, the signals, and an end that cuts no text."""
 
 import asyncio
+import contextlib
 import ipaddress
+import os
+import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,12 @@ import uvicorn
 
 from headway.errors import ResourceError, UsageError
 from headway.serve.app import Readiness, build
+from headway.serve.connections import Connection, limit_unread
 from headway.serve.lessons import Lessons
 from headway.serve.limits import Limits
 from headway.serve.models_served import Models, Opening
-from headway.serve.safety import Guard
+from headway.serve.safety import HEADER_BYTES, Guard
 
-_HEADER_BYTES = 32 * 1024
 _CONNECTIONS = 1024
 
 
@@ -75,25 +78,27 @@ def serve(serving: Serving, *, ready: Callable[[str], None]) -> int:
     guard = Guard(
         key=serving.key, hosts=frozenset({serving.host, *serving.allow_hosts}), origins=frozenset(serving.origins)
     )
+    _allow_connections()
     listening = _listen(serving.host, serving.port)
     port = listening.getsockname()[1]
     shown = f"[{serving.host}]" if ":" in serving.host else serving.host
     address = f"http://{shown}:{port}/" + (f"#key={serving.key}" if serving.key else "")
     config = uvicorn.Config(
         build(models, lessons, guard, readiness),
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",  # what clients send wrongly is told to them, not to whoever runs the server
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
+        h11_max_incomplete_event_size=HEADER_BYTES,
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=round(serving.grace_s + 5),
     )
-    server = _Server(config, models, readiness, serving.grace_s)
+    server = _Server(config, _Ending(models, lessons, readiness, serving.grace_s))
     opening = threading.Thread(
         target=_open_first, args=(models, server, readiness, lambda: ready(address)), daemon=True
     )
@@ -108,43 +113,58 @@ def serve(serving: Serving, *, ready: Callable[[str], None]) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """What ends with the server."""
+
+    models: Models
+    lessons: Lessons
+    readiness: Readiness
+    grace_s: float
+
+    def orderly(self) -> None:
+        """Lessons end at once, for nobody can keep one any more; texts have the grace time."""
+        self.lessons.close()
+        self.models.close(self.grace_s)
+
+    def at_once(self) -> None:
+        """Only the lessons' processes must not be left behind."""
+        ending = threading.Thread(target=self.lessons.close, daemon=True)
+        ending.start()
+        ending.join(2.0)
+        os._exit(1)
+
+
 class _Server(uvicorn.Server):
     """uvicorn, whose first signal lets texts end, and whose second ends at once."""
 
-    def __init__(self, config: uvicorn.Config, models: Models, readiness: Readiness, grace_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, ending: _Ending) -> None:
         super().__init__(config)
-        self._models, self._readiness, self._grace_s = models, readiness, grace_s
+        self._ending = ending
         self.failure: BaseException | None = None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """A signal came."""
-        if self.should_exit:
-            self.force_exit = True
-        self._readiness.ready = False
+        """A signal came; the second is from somebody who will not wait."""
+        if self.should_exit and self.failure is None:
+            self._ending.at_once()
+        self._ending.readiness.ready = False
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """No more connections; what is being written ends, within the grace time."""
-        self._readiness.ready = False
-        closing = asyncio.create_task(asyncio.to_thread(self._models.close, self._grace_s))
+        closing = asyncio.create_task(asyncio.to_thread(self._ending.orderly))
         await super().shutdown(sockets)
-        if not self.force_exit:
-            await closing
+        await closing
 
-    def capture_signals(self) -> Any:
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
         """Signals end the server, and are not raised again after it: an orderly end has exit code 0."""
-        import contextlib
-
-        @contextlib.contextmanager
-        def captured() -> Any:
-            before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
-            try:
-                yield
-            finally:
-                for sig, handler in before.items():
-                    signal.signal(sig, handler)
-
-        return captured()
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
 
 
 def _open_first(models: Models, server: _Server, readiness: Readiness, told: Callable[[], None]) -> None:
@@ -158,8 +178,9 @@ def _open_first(models: Models, server: _Server, readiness: Readiness, told: Cal
         server.failure = error
         server.should_exit = True
         return
-    readiness.ready = True
-    told()
+    if not server.should_exit:
+        readiness.ready = True
+        told()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -174,5 +195,15 @@ def _listen(host: str, port: int) -> socket.socket:
             f"nothing can listen at {host}, port {port}: {error.strerror}\n"
             "Choose another with --port; 0 is any that is free."
         ) from None
+    limit_unread(listening)
     listening.listen(2048)
     return listening
+
+
+def _allow_connections() -> None:
+    """Each takes a file descriptor; many systems allow a process 1,024, files included, unless it asks."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _CONNECTIONS
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        more = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, most))

@@ -1,15 +1,17 @@
 """What a model folder is, said without opening its weights: for lists of models and pages about them."""
 
+import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headway.errors import UsageError
 from headway.formats.bundled import bundled_names, locate
-from headway.formats.folder import family_of_folder, load, read_generation
+from headway.formats.folder import family_of_folder, load, read_config
 from headway.formats.reader_settings import read_reader_settings
 from headway.models.registry import FAMILIES
+from headway.text.loading import load_from_folder
 from headway.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -71,11 +73,6 @@ def describe(name: str) -> Described:
     )
 
 
-def generation_of(folder: Path) -> Mapping[str, object]:
-    """The folder's defaults for writing."""
-    return read_generation(folder)
-
-
 def open_in_pytorch(folder: Path) -> "tuple[nn.Module, Tokenizer | None]":
     """The model on the CPU in float32, in evaluation mode, for what the engine does not show."""
     import torch
@@ -84,12 +81,32 @@ def open_in_pytorch(folder: Path) -> "tuple[nn.Module, Tokenizer | None]":
     return model.eval(), tokenizer
 
 
-def sizes_of(model: Any) -> dict[str, int | None]:
-    """Layers, heads, vocabulary and context of a PyTorch model, None where it has no such thing."""
-    config = model.config
+def tokenizer_of(folder: Path) -> Tokenizer:
+    """The folder's tokenizer, of a translator the source's. Raises UsageError where it has none that headway reads."""
+    found = load_from_folder(folder)
+    if found is None:
+        raise UsageError(f"{folder.name} has no tokenizer that headway reads")
+    return found
+
+
+def fingerprint_of(folder: Path, model: Any) -> str:
+    """Of the weights and of how they are computed: texts of a seed are the same where this is the same."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin")):
+        with open(path, "rb") as file:
+            while part := file.read(1 << 20):
+                digest.update(part)
+    how = (getattr(model, "bits", "torch"), getattr(model, "kernels", ""))
+    digest.update(repr(how).encode())
+    return "fp_" + digest.hexdigest()[:16]
+
+
+def sizes_of(folder: Path) -> dict[str, int | None]:
+    """Parameters, layers, heads, vocabulary and context of a folder's model, None where it has no such thing."""
+    config = read_config(folder)
     layers = getattr(config, "n_layers", None) or getattr(config, "decoder_layers", None)
     return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": config.n_parameters(),
         "layers": layers,
         "heads": getattr(config, "n_heads", None),
         "vocabulary": getattr(config, "vocabulary", None),
