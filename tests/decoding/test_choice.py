@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.decoding.choice import Choice, choose, kept, uniform
+from headway.decoding.choice import Choice, choose, uniform
+from headway.decoding.drawing import kept
 from headway.errors import ConfigError, FormatError
 
 GREEDY = Choice(temperature=0)
@@ -22,7 +23,7 @@ def one(logits: list[float], choice: Choice, history: list[int] | None = None, p
 
 def kept_ids(probabilities: list[float], **settings: Any) -> list[int]:
     values = torch.tensor(probabilities, dtype=torch.float64).log()
-    return kept(values, Choice(**settings))[0].tolist()
+    return kept(values.numpy(), Choice(**settings))[0].tolist()
 
 
 def test_temperature_zero_takes_the_highest_logit_and_the_lowest_id_on_ties() -> None:
@@ -107,7 +108,7 @@ def test_repetition_penalty_comes_before_presence() -> None:
 
 def test_temperature_divides_the_logits() -> None:
     values = torch.tensor([1.0, 3.0], dtype=torch.float64)
-    ids, weights = kept(values, Choice(temperature=0.5))
+    ids, weights = kept(values.numpy(), Choice(temperature=0.5))
     assert ids.tolist() == [0, 1]
     assert weights.tolist() == [math.exp(-4.0), 1.0]
 
@@ -168,7 +169,7 @@ def test_top_p_equals_the_plain_definition(logits: list[float], p: float, temper
         running += weights[token]
         if running >= p * total:
             break
-    found = kept(values, Choice(temperature=temperature, top_p=p))[0].tolist()
+    found = kept(values.numpy(), Choice(temperature=temperature, top_p=p))[0].tolist()
     assert found == sorted(expected)
 
 

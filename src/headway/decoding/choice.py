@@ -3,25 +3,24 @@
 The order, all in float64 on the logits: bias, repetition penalty, frequency and presence penalty, a constraint's mask,
 temperature, top-k, top-p, min-p. Each filter looks at what the one before it left. Temperature 0 takes the highest
 logit after the mask, the lowest id on ties. Otherwise one uniform number picks from the kept ids: see `uniform` and
-`_draw`.
+drawing.py.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
-from headway.decoding.ranking import first_highest, highest
-from headway.errors import ConfigError, FormatError
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy import bool_
-    from numpy.typing import NDArray
-    from torch import Tensor
+from headway.decoding.drawing import drawn
+from headway.decoding.logits import Array, Logits, fetched, first_highest, on_host, require_finite
+from headway.errors import ConfigError
 
-    Mask = NDArray[bool_]
-    """(V,) True for the ids that may be chosen."""
+Mask: TypeAlias = NDArray[np.bool_]
+"""(V,) True for the ids that may be chosen."""
 
 _WORD = 2**64 - 1
 
@@ -85,12 +84,12 @@ class Choice:
 
 
 def choose(
-    logits: "Tensor",
+    logits: Logits,
     choices: Sequence[Choice],
     histories: Sequence[Sequence[int]],
     samples: Sequence[int],
     positions: Sequence[int],
-    masks: "Sequence[Mask | None] | None" = None,
+    masks: Sequence[Mask | None] | None = None,
 ) -> list[int]:
     """The next id of each row; logits (B, V).
 
@@ -99,6 +98,7 @@ def choose(
     logits that are not finite, ConfigError where a bias names an id outside the vocabulary, or bias, penalties and mask
     together forbid every id.
     """
+    logits = on_host(logits)
     require_finite(logits)
     chosen: list[int] = [0] * len(choices)
     masks = masks or [None] * len(choices)
@@ -113,30 +113,8 @@ def choose(
         if choice.temperature == 0:
             chosen[row] = int(values.argmax())
             continue
-        ids, weights = kept(values, choice)
-        chosen[row] = int(ids[_draw(weights, uniform(choice.seed, samples[row], positions[row]))])
+        chosen[row] = drawn(values, choice, uniform(choice.seed, samples[row], positions[row]))
     return chosen
-
-
-def kept(values: "Tensor", choice: Choice) -> "tuple[Tensor, Tensor]":
-    """The ids that may be drawn, ascending, and their weights exp((x - max x) / temperature), not normalised.
-
-    values (V,) float64 -> ids (N,) int64, weights (N,) float64. The heaviest weight is exactly 1.
-    """
-    import torch
-
-    ids = torch.arange(values.shape[0])
-    if choice.top_k is not None and choice.top_k < values.shape[0]:
-        ids = highest(values, choice.top_k).sort().values
-        values = values[ids]
-    weights = ((values - values.max()) / choice.temperature).exp()
-    if choice.top_p is not None and choice.top_p < 1:
-        inside = _nucleus(weights, choice.top_p)
-        ids, weights = ids[inside], weights[inside]
-    if choice.min_p is not None:
-        likely = weights >= choice.min_p
-        ids, weights = ids[likely], weights[likely]
-    return ids, weights
 
 
 def uniform(seed: int, sample: int, position: int) -> float:
@@ -149,37 +127,21 @@ def uniform(seed: int, sample: int, position: int) -> float:
     return float(mixed >> 11) * 2.0**-53
 
 
-def require_finite(logits: "Tensor") -> None:
-    """Raises FormatError naming the first logit that is NaN or infinite; logits (..., V)."""
-    if math.isfinite(float(logits.sum())):  # one pass; only what fails it is looked at number by number
-        return
-    finite = logits.isfinite()
-    if bool(finite.all()):
-        return
-    at = [int(index) for index in (~finite).nonzero()[0]]
-    raise FormatError(
-        f"the model's logits must be finite, but got {float(logits[tuple(at)])} for id {at[-1]}\n"
-        "The weights are damaged or too large for this precision: load with dtype=float32, or get the model again."
-    )
-
-
-def _edited(logits: "Tensor", choice: Choice, history: Sequence[int], n_generated: int) -> "Tensor":
-    import torch
-
-    values = logits.to(device="cpu", dtype=torch.float64, copy=True)
+@np.errstate(all="ignore")
+def _edited(logits: Logits, choice: Choice, history: Sequence[int], n_generated: int) -> Array:
+    values = fetched(logits)
     if choice.bias:
         if max(choice.bias) >= len(values):
             raise ConfigError(f"bias takes ids in 0..{len(values) - 1}, but got {max(choice.bias)}")
-        values[list(choice.bias)] += torch.tensor(list(choice.bias.values()), dtype=torch.float64)
+        values[list(choice.bias)] += np.array(list(choice.bias.values()))
     if choice.repetition_penalty != 1:
-        seen = torch.tensor(sorted(set(history)), dtype=torch.int64)
+        seen = sorted(set(history))
         x, penalty = values[seen], choice.repetition_penalty
-        values[seen] = torch.where(x > 0, x / penalty, x * penalty)
+        values[seen] = np.where(x > 0, x / penalty, x * penalty)
     if n_generated and (choice.frequency_penalty or choice.presence_penalty):
         times = Counter(history[len(history) - n_generated :])
-        counts = torch.tensor(list(times.values()), dtype=torch.float64)
-        values[list(times)] -= counts * choice.frequency_penalty + choice.presence_penalty
-    if choice.edits and not bool(values.max().isfinite()):
+        values[list(times)] -= np.array(list(times.values())) * choice.frequency_penalty + choice.presence_penalty
+    if choice.edits and not math.isfinite(values.max()):
         raise ConfigError(
             f"bias and penalties must leave a finite highest logit, but it is {float(values.max())}\n"
             "Forbid fewer ids, or choose values nearer to 0."
@@ -187,33 +149,15 @@ def _edited(logits: "Tensor", choice: Choice, history: Sequence[int], n_generate
     return values
 
 
-def _masked(values: "Tensor", mask: "Mask") -> "Tensor":
+def _masked(values: Array, mask: Mask) -> Array:
     """Minus infinity where the mask is False; its weight is 0 then, so that no filter and no draw keeps it."""
     values[~mask] = -math.inf
-    if not math.isfinite(float(values.max())):
+    if not math.isfinite(values.max()):
         raise ConfigError(
             "the constraint and the bias must both allow some id, but they leave none\n"
             "Forbid fewer ids, or ask for another constraint."
         )
     return values
-
-
-def _nucleus(weights: "Tensor", p: float) -> "Tensor":
-    """The places, ascending, of the heaviest weights, the fewest whose sum reaches p of the whole."""
-    total = weights.cumsum(0)[-1]
-    # What lies under half of (1 - p) / N of the whole cannot be inside: all of it together is less than 1 - p.
-    possible = (weights >= (1 - p) / 2 * total / len(weights)).nonzero().flatten()
-    order = weights[possible].sort(descending=True, stable=True)
-    n_kept = int((order.values.cumsum(0) < p * total).sum()) + 1
-    return possible[order.indices[:n_kept].sort().values]
-
-
-def _draw(weights: "Tensor", u: float) -> int:
-    """The first place whose running sum, added up in id order, is above u times the whole sum."""
-    sums = weights.cumsum(0)
-    place = int((sums <= u * sums[-1]).sum())
-    # u * whole may round up to the whole itself; then the place where the sum first reached it is taken.
-    return place if place < len(weights) else int((sums < sums[-1]).sum())
 
 
 def _require(

@@ -6,16 +6,14 @@ the model as often as their distributions let it (common random numbers).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headway.decoding import window
 from headway.decoding.choice import choose
-from headway.decoding.feed import feed
+from headway.decoding.feed import feed_for_choice
+from headway.decoding.logits import Logits
 from headway.decoding.speculation import LIMIT, Asked, Pace
 from headway.models.protocol import AnyDecoder
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _CHUNK = 512
 _LEAST_READ = 16  # of each text in one step: more than a row writes meanwhile, so that reading comes to an end
@@ -142,7 +140,7 @@ class DraftModel:
         left = [follow.unread(asked[follow.number].ids) if follow.number in asked else [] for follow in group.rows]
         new = [ids[:-1][:width] for ids in left]
         if any(new):
-            _, group.state = feed(self._model, group.state, new)
+            _, group.state = feed_for_choice(self._model, group.state, new)
         for follow, ids in zip(group.rows, new, strict=True):
             follow.held += len(ids)
         done = [at for at, (ids, read) in enumerate(zip(left, new, strict=True)) if len(ids) - len(read) == 1]
@@ -175,7 +173,7 @@ class DraftModel:
                 new = [f.unread(asked[f.number].ids) if f.proposed else [] for f in group.rows]
             else:
                 new = [drafted[f.number][-1:] if f.proposed > step else [] for f in group.rows]
-            logits, state = feed(self._model, state, new)
+            logits, state = feed_for_choice(self._model, state, new)
             if step == 0:
                 group.state = state
                 state = state.copy() if longest > 1 else None
@@ -189,7 +187,7 @@ class DraftModel:
         self._ahead = state if longest > 1 else None
         return drafted
 
-    def _choose(self, logits: "Tensor", rows: Sequence[Asked], drafted: dict[int, list[int]]) -> list[int]:
+    def _choose(self, logits: Logits, rows: Sequence[Asked], drafted: dict[int, list[int]]) -> list[int]:
         return choose(
             logits[:, : self._vocabulary],
             [row.choice for row in rows],

@@ -2,25 +2,32 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
     from torch import Tensor
 
 # Values whose maximum stands for them; finding the highest of many is then one pass over them at memory's speed.
 _GROUP = 128
 
 
-def highest(values: "Tensor", count: int) -> "Tensor":
+def highest(values: "NDArray[np.floating[Any]]", count: int) -> "NDArray[np.int64]":
     """The places of the `count` highest values, highest first, the lowest place first on ties.
 
-    values (N,) -> (min(count, N),) int64. `torch.topk` alone breaks ties as its kernel happens to.
+    values (N,), none of them NaN -> (min(count, N),).
     """
-    count = min(count, values.shape[0])
+    count = min(count, len(values))
     if count < 1:
-        return values.new_empty(0).long()
-    floor = values.topk(count).values[-1]
-    candidates = (values >= floor).nonzero().flatten()
-    order = values[candidates].sort(descending=True, stable=True).indices
-    return candidates[order[:count]]
+        return np.empty(0, dtype=np.int64)
+    n_groups = len(values) // _GROUP
+    # As many groups as are wanted have a maximum of at least this, and so as many values are at least this.
+    grouped = values[: n_groups * _GROUP].reshape(n_groups, _GROUP).max(axis=1) if n_groups > 4 * count else values
+    floor = np.partition(grouped, len(grouped) - count)[len(grouped) - count]
+    near = np.flatnonzero(values >= floor)
+    return near[np.argsort(-values[near], kind="stable")[:count]]
 
 
 def highest_in_rows(values: "Tensor", count: int) -> "tuple[Tensor, Tensor]":
@@ -42,19 +49,6 @@ def highest_in_rows(values: "Tensor", count: int) -> "tuple[Tensor, Tensor]":
     group = groups.gather(1, (places // _GROUP).clamp(max=count - 1))
     inside = group * _GROUP + places % _GROUP
     return found, torch.where(places < near.shape[1], inside, places - near.shape[1] + n_groups * _GROUP)
-
-
-def first_highest(values: "Tensor") -> list[int]:
-    """The place of each row's highest value, the lowest on ties; values (B, N), none of them NaN.
-
-    On a processor numpy finds it several times faster than torch, which does not vectorise this search.
-    """
-    import torch
-
-    if values.device.type != "cpu":
-        return values.argmax(dim=-1).tolist()
-    exact = values if values.dtype in (torch.float32, torch.float64) else values.float()
-    return exact.detach().numpy().argmax(axis=-1).tolist()  # type: ignore[no-any-return]
 
 
 def _highest_in_rows(values: "Tensor", count: int) -> "tuple[Tensor, Tensor]":

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from headway.decoding.choice import Choice, choose
+from headway.decoding.logits import Logits
 from headway.errors import HeadwayError, UsageError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from headway.decoding.constraints import Constraint, Progress
 
 FinishReason = Literal["stop", "length"]
@@ -89,7 +88,7 @@ class Reading:
         self.fed += self.latest
 
 
-def choose_for(logits: "Tensor", rows: Sequence[Row]) -> list[int]:
+def choose_for(logits: Logits, rows: Sequence[Row]) -> list[int]:
     """The next id of each row; logits (B, V)."""
     return choose(
         logits,

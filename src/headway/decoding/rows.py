@@ -10,10 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headway.decoding import window
-from headway.decoding.choice import Choice, require_finite
-from headway.decoding.feed import begin, feed, require_source
+from headway.decoding.choice import Choice
+from headway.decoding.feed import begin, feed_for_choice, require_source
+from headway.decoding.logits import (
+    Logits,
+    alternatives,
+    first_highest,
+    logprobs_of,
+    require_finite,
+    without_gradients,
+)
 from headway.decoding.prefixes import Prefixes
-from headway.decoding.ranking import first_highest, highest
 from headway.decoding.row import FinishReason as FinishReason
 from headway.decoding.row import Reading, Row, Taken, choose_for, require_constraint, require_row
 from headway.decoding.speculation import Asked, Drafter
@@ -21,8 +28,6 @@ from headway.errors import ConfigError, HeadwayError, UsageError
 from headway.models.protocol import AnyDecoder
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from headway.decoding.constraints import Constraint
 
 T = TypeVar("T")
@@ -148,10 +153,8 @@ class Rows:
         With a drafter a row's token can be followed by more of its own, in order. May be empty while prompts are
         read; call it while `len(rows)` is above 0. An error lets all rows go.
         """
-        import torch
-
         try:
-            with torch.inference_mode():
+            with without_gradients():
                 return self._write() + self._read()
         except BaseException:
             self._clear()
@@ -159,11 +162,9 @@ class Rows:
 
     def cancel(self, row: int) -> bool:
         """Let a row go; False where it was finished already. Raises UsageError for a number that never was a row."""
-        import torch
-
         if not 0 <= row < self._next:
             raise UsageError(f"cancel takes a row number that add returned, but got {row}")
-        with torch.inference_mode():
+        with without_gradients():
             for at, writing in enumerate(self._writing):
                 if writing.number == row:
                     self._keep_writing([other for other in range(len(self._writing)) if other != at])
@@ -194,7 +195,7 @@ class Rows:
         if any(proposals):
             emitted = self._write_runs(proposals)
         else:
-            logits, self._state = feed(self._model, self._state, [row.ids[-1:] for row in self._writing])
+            logits, self._state = feed_for_choice(self._model, self._state, [row.ids[-1:] for row in self._writing])
             for row in self._writing:
                 row.held += 1
             emitted = self._emit(self._writing, logits)
@@ -225,7 +226,7 @@ class Rows:
         """Verify the proposals of all rows in one step; take back what was rejected; then as without them."""
         assert self._drafter is not None
         new = [[row.ids[-1], *proposal] for row, proposal in zip(self._writing, proposals, strict=True)]
-        logits, state = feed(self._model, self._state, new, every=True)  # (B, T, V)
+        logits, state = feed_for_choice(self._model, self._state, new, every=True)  # (B, T, V)
         emitted = []
         back = []
         for row, proposal, every in zip(self._writing, proposals, logits, strict=True):
@@ -238,7 +239,7 @@ class Rows:
         self._state = state.rewind(back)
         return emitted
 
-    def _verify(self, row: Row, proposal: Sequence[int], logits: "Tensor") -> list[Taken]:
+    def _verify(self, row: Row, proposal: Sequence[int], logits: Logits) -> list[Taken]:
         """The row's own choices, position by position, as long as they are what was proposed; logits (T, V)."""
         allowed = logits[:, : self._vocabulary]
         likeliest = first_highest(allowed) if row.choice.plain and row.progress is None else None
@@ -261,7 +262,9 @@ class Rows:
         if not self._reading:
             return []
         width = max(1, self._chunk // len(self._reading))
-        logits, state = feed(self._model, self._reading_state, [reading.next(width) for reading in self._reading])
+        logits, state = feed_for_choice(
+            self._model, self._reading_state, [reading.next(width) for reading in self._reading]
+        )
         for reading in self._reading:
             reading.advance(width)
         if self._prefixes is not None:
@@ -301,7 +304,7 @@ class Rows:
                 self._reading.append(reading)
         self._arriving = []
 
-    def _emit(self, rows: Sequence[Row], logits: "Tensor") -> list[Emitted]:
+    def _emit(self, rows: Sequence[Row], logits: Logits) -> list[Emitted]:
         """Choose a token for each row; logits (B, V). A row that fails alone gets none, and is finished."""
         allowed = logits[:, : self._vocabulary]
         chosen: Sequence[int | None]
@@ -369,26 +372,17 @@ def _joined(state: Any, other: Any) -> Any:
     return other if state is None else state.join(other)
 
 
-def _emitted(taken: Sequence[Taken], logits: "Tensor") -> list[Emitted]:
+def _emitted(taken: Sequence[Taken], logits: Logits) -> list[Emitted]:
     """What is told of each token; logits (N, V), those it was chosen from."""
-    import torch
-
-    logprobs = logits.float().log_softmax(dim=-1)
-    ids = torch.tensor([[one.id] for one in taken], device=logits.device)
-    own = logprobs.gather(1, ids)[:, 0].tolist()
+    own = logprobs_of(logits, [one.id for one in taken])
     return [
         Emitted(
             row=one.row.number,
             id=one.id,
             logprob=own[at],
-            top=_alternatives(logits[at], logprobs[at], one.row.n_top) if one.row.n_top else (),
+            top=alternatives(logits[at], one.row.n_top) if one.row.n_top else (),
             finish_reason=one.reason,
             windowed=one.row.windowed,
         )
         for at, one in enumerate(taken)
     ]
-
-
-def _alternatives(logits: "Tensor", logprobs: "Tensor", count: int) -> Alternatives:
-    places = highest(logits, count)
-    return tuple(zip(places.tolist(), logprobs[places].tolist(), strict=True))

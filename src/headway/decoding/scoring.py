@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from headway.decoding.choice import require_finite
-from headway.decoding.feed import feed
-from headway.decoding.ranking import highest_in_rows
+from headway.decoding.feed import feed_for_choice
+from headway.decoding.logits import alternatives, fetched, logprobs_of, require_finite, without_gradients
 from headway.errors import ConfigError, ContextError
 from headway.models.protocol import AnyDecoder
 
@@ -54,22 +53,16 @@ class Scoring:
 
     def step(self, chunk: int) -> None:
         """Score the next ids, `chunk` at most."""
-        import torch
-
         if chunk < 1:
             raise ConfigError(f"chunk must be at least 1, but got {chunk}")
         first = len(self.logprobs) - 1
         fed = self._ids[first : min(first + chunk, len(self._ids) - 1)]
-        with torch.inference_mode():
+        with without_gradients():
             state = self._model.start(rows=1) if self._state is None else self._state
-            logits, self._state = feed(self._model, state, [fed], every=True)  # (1, T, V)
+            logits, self._state = feed_for_choice(self._model, state, [fed], every=True)  # (1, T, V)
             require_finite(logits)
-            after = torch.tensor(self._ids[first + 1 : first + 1 + len(fed)], device=logits.device)
-            every = logits[0].double().log_softmax(dim=-1)
-            self.logprobs += every.gather(1, after[:, None])[:, 0].tolist()
-            if self._n_top:
-                _, places = highest_in_rows(logits[0], self._n_top)
-                tops = zip(places.tolist(), every.gather(1, places).tolist(), strict=True)
-                self.tops += [tuple(zip(ids, logprobs, strict=True)) for ids, logprobs in tops]
-            else:
-                self.tops += [()] * len(fed)
+            following = self._ids[first + 1 : first + 1 + len(fed)]
+            for at, id in enumerate(following):
+                row = fetched(logits[0, at])  # in float64: a score is a sum of many
+                self.logprobs += logprobs_of(row[None], [id])
+                self.tops.append(alternatives(row, self._n_top) if self._n_top else ())

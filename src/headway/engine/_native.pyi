@@ -7,6 +7,14 @@ from numpy.typing import NDArray
 class PastContext(ValueError): ...
 
 def kernels_here() -> list[str]: ...
+def read_parts(
+    descriptor: int, offset: int, bytes: int, places: list[tuple[str, int, int]], threads: int
+) -> tuple[Parts, int]: ...
+def checksum_of(descriptor: int, offset: int, bytes: int, threads: int) -> int: ...
+
+class Parts:
+    def __init__(self) -> None: ...
+    def blocks(self) -> dict[str, NDArray[np.uint8]]: ...
 
 class State:
     def select(self, indices: NDArray[np.int64]) -> None: ...
@@ -21,7 +29,12 @@ class State:
 
 class GPT2:
     def __init__(
-        self, sizes: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], bits: int, kernels: str = ""
+        self,
+        sizes: Mapping[str, Any],
+        weights: Mapping[str, NDArray[np.float32]] | Parts,
+        bits: int,
+        kernels: str = "",
+        keep: Parts | None = None,
     ) -> None: ...
     def start(self, rows: int) -> State: ...
     def step(
@@ -42,7 +55,12 @@ class GPT2:
 
 class BERT:
     def __init__(
-        self, sizes: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], bits: int, kernels: str = ""
+        self,
+        sizes: Mapping[str, Any],
+        weights: Mapping[str, NDArray[np.float32]] | Parts,
+        bits: int,
+        kernels: str = "",
+        keep: Parts | None = None,
     ) -> None: ...
     def encode(
         self,
@@ -62,7 +80,12 @@ class BERT:
 
 class Transformer:
     def __init__(
-        self, sizes: Mapping[str, Any], weights: Mapping[str, NDArray[np.float32]], bits: int, kernels: str = ""
+        self,
+        sizes: Mapping[str, Any],
+        weights: Mapping[str, NDArray[np.float32]] | Parts,
+        bits: int,
+        kernels: str = "",
+        keep: Parts | None = None,
     ) -> None: ...
     def start(
         self, source: NDArray[np.int64], lengths: NDArray[np.int64], rows: NDArray[np.int64], threads: int

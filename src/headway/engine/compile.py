@@ -30,16 +30,18 @@ def compiled(
     threads: int | None = None,
     kernels: str = "",
     reads: bool = False,
+    parts: Any = None,
 ) -> Any:
     """The model, packed for the engine, by the protocol of its family; the PyTorch model is read and not kept.
 
     bits: 32, 16 (bfloat16), 8 or 4 a weight; None: what keeps the stored numbers as they are (16 for bfloat16 weights,
     else 32). threads: None is as many as this process may use. kernels: one of the extension's `kernels_here()`; ""
-    the fastest. reads: by the encoder protocol, where the family keeps both (GPT-2). Raises ResourceError where the
+    the fastest. reads: by the encoder protocol, where the family keeps both (GPT-2). parts: where the packed parts are
+    noted. Raises ResourceError where the
     engine was not built or does not know the model, ConfigError for other bits, FormatError for weights that are not
     finite.
     """
     reason = why_not(model, family, reads=reads)
     if reason is not None:
         raise ResourceError(f"{reason}\nUse engine=auto or torch.")
-    return (_READERS if reads else _FAMILIES)[family].build(model, asked_for(model, bits, threads, kernels))
+    return (_READERS if reads else _FAMILIES)[family].build(model, asked_for(model, bits, threads, kernels, parts))

@@ -5,7 +5,7 @@ processor: every sum has one fixed order (contract 9 of the design).
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,27 +95,53 @@ class Stepping(PackedModel):
         super().__init__(model, context=context, bits=bits, threads=threads)
         self.vocabulary = vocabulary
 
-    # Six parameters: the decoding protocol's own.
+    takes_arrays: Literal[True] = True
+    """Said to decoding: `step` takes numpy arrays too, and then gives its logits so; PyTorch is not loaded for it."""
+
+    @overload
     def step(
         self,
         ids: "Tensor",
         counts: "Tensor | NDArray[np.int64]",
         state: CompiledState,
         *,
+        every: bool = ...,
+        trace: object = ...,
+        ablate: object = ...,
+    ) -> "tuple[Tensor, CompiledState]": ...
+
+    @overload
+    def step(
+        self,
+        ids: NDArray[np.int64],
+        counts: "Tensor | NDArray[np.int64]",
+        state: CompiledState,
+        *,
+        every: bool = ...,
+        trace: object = ...,
+        ablate: object = ...,
+    ) -> tuple[NDArray[np.float32], CompiledState]: ...
+
+    # Six parameters: the decoding protocol's own.
+    def step(
+        self,
+        ids: "Tensor | NDArray[np.int64]",
+        counts: "Tensor | NDArray[np.int64]",
+        state: CompiledState,
+        *,
         every: bool = False,
         trace: object = None,
         ablate: object = None,
-    ) -> "tuple[Tensor, CompiledState]":
+    ) -> "tuple[Tensor | NDArray[np.float32], CompiledState]":
         """Feed each row its next tokens; see `Decoder.step`.
 
-        Logits are float32 on the CPU. Raises UsageError for `trace` and `ablate` (PyTorch shows what goes on inside),
-        ids outside the vocabulary or counts outside 0..T, ContextError past the context, ResourceError where memory
-        ends; the state is still usable then.
+        Logits are float32 on the CPU: an array where the ids are one, else a tensor. Raises UsageError for `trace` and
+        `ablate` (PyTorch shows what goes on inside), ids outside the vocabulary or counts outside 0..T, ContextError
+        past the context, ResourceError where memory ends; the state is still usable then.
         """
-        import torch
-
         refuse_to_show(trace, ablate)
-        fed, taken = ids.contiguous().numpy(), ints(counts)
+        fed = np.ascontiguousarray(ids if isinstance(ids, np.ndarray) else ids.numpy())
+        taken = ints(counts)
         shape = fed.shape if every else fed.shape[:1]
         made: list[NDArray[np.float32]] = []
 
@@ -125,6 +151,10 @@ class Stepping(PackedModel):
             self._model.step(fed, taken, held, every, self.threads, made[0])
 
         following = state._next(take)
+        if isinstance(ids, np.ndarray):
+            return made[0][..., : self.vocabulary], following
+        import torch
+
         return torch.from_numpy(made[0])[..., : self.vocabulary], following
 
 

@@ -44,12 +44,13 @@ class Asked:
     """How a model is to run in the engine.
 
     bits: 32, 16 (bfloat16), 8 or 4 a weight. threads: at most so many compute. kernels: one of the extension's
-    `kernels_here()`; "" is the fastest.
+    `kernels_here()`; "" is the fastest. parts: where the packed parts are noted, for a cache; None: nowhere.
     """
 
     bits: int
     threads: int
     kernels: str = ""
+    parts: Any = None
 
     def __post_init__(self) -> None:
         if self.bits not in BITS:
@@ -57,13 +58,13 @@ class Asked:
         check_threads(self.threads)
 
 
-def asked_for(model: "nn.Module", bits: int | None, threads: int | None, kernels: str) -> Asked:
+def asked_for(model: "nn.Module", bits: int | None, threads: int | None, kernels: str = "", parts: Any = None) -> Asked:
     """What is asked for, None filled in: the bits that keep the stored numbers, and all threads of this process."""
-    stored = next(model.parameters()).dtype
     return Asked(
-        bits=_stored_bits(stored) if bits is None else bits,
+        bits=stored_bits(model) if bits is None else bits,
         threads=threads_here() if threads is None else threads,
         kernels=kernels,
+        parts=parts,
     )
 
 
@@ -80,7 +81,8 @@ def pack(
     memory ends.
     """
     try:
-        return kind(sizes, _weights({**dict(model.named_parameters()), **(tables or {})}), asked.bits, asked.kernels)
+        weights = _weights({**dict(model.named_parameters()), **(tables or {})})
+        return kind(sizes, weights, asked.bits, asked.kernels, asked.parts)
     except MemoryError:
         raise ResourceError("there is not enough memory to pack the weights\nUse fewer bits.") from None
     except ValueError as error:
@@ -96,7 +98,8 @@ def _weights(tensors: "Mapping[str, torch.Tensor]") -> dict[str, NDArray[np.floa
     return weights
 
 
-def _stored_bits(dtype: "torch.dtype") -> int:
+def stored_bits(model: "nn.Module") -> int:
+    """The bits that keep the numbers of a PyTorch model as they are."""
     import torch
 
-    return 16 if dtype == torch.bfloat16 else 32
+    return 16 if next(model.parameters()).dtype == torch.bfloat16 else 32

@@ -6,7 +6,6 @@ It is the layout of Hugging Face's transformers. Opening a folder runs no code a
 import fnmatch
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,10 @@ import torch
 from headway.errors import ConfigError, FormatError, ResourceError, StorageError
 from headway.formats.bundled import bundled_names, locate
 from headway.formats.card import CardFacts, short_card
+from headway.formats.companions import CACHE, check_tokenizer, load_tokenizer
+from headway.formats.companions import CONFIG as CONFIG
+from headway.formats.companions import GENERATION as GENERATION
+from headway.formats.companions import read_generation as read_generation
 from headway.formats.layout import Layout
 from headway.formats.layouts import LAYOUTS, Model, layout_of
 from headway.formats.reading import inside, present, read_json
@@ -34,11 +37,8 @@ from headway.formats.weights import (
 )
 from headway.models.registry import FAMILIES, family_of
 from headway.storage import new_folder, replace_file, require_free, require_space, sweep
-from headway.text.loading import UnknownTokenizer, load_from_folder
 from headway.text.tokenizer import Tokenizer
 
-CONFIG = "config.json"
-GENERATION = "generation_config.json"
 CARD = "README.md"
 LONGEST_SOURCE = "headway_longest_source"
 """The key of generation_config.json with the most source tokens, the end included, that a model learnt from."""
@@ -50,13 +50,13 @@ LARGEST_SHARD = 5_000_000_000
 _PARTS = (
     *(CONFIG, GENERATION, CARD, "LICENSE*", "NOTICE*", ".gitattributes", "training", "adapter", "recipe.toml"),
     TARGET,
+    CACHE,
     "metrics.jsonl",
     *("model.safetensors", "model-?????-of-?????.safetensors", INDEX),
     *("pytorch_model.bin", "pytorch_model-?????-of-?????.bin", "pytorch_model.bin.index.json"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
     *("merges.txt", "encoder.json", "vocab.bpe", "vocab.txt", "chat_template.jinja"),
 )
-_TOKENIZER_SUFFIXES = (".json", ".txt", ".bpe", ".model")
 
 
 def load(
@@ -128,8 +128,8 @@ def write_folder(
     """Write a model folder's files into an empty folder."""
     layout = layout_of(model)
     config = model.config
-    _check_tokenizer(tokenizer, _source_vocabulary(config))
-    _check_tokenizer(target_tokenizer, config.vocabulary)
+    check_tokenizer(tokenizer, _source_vocabulary(config))
+    check_tokenizer(target_tokenizer, config.vocabulary)
     names = layout.tensors(config)
     _write_weights(folder, writings(model, names))
     writes = target_tokenizer or tokenizer
@@ -198,12 +198,6 @@ def load_target_tokenizer(name_or_folder: str | Path) -> Tokenizer | None:
     return Tokenizer.load(folder / TARGET) if present(folder, TARGET) else None
 
 
-def read_generation(folder: str | Path) -> dict[str, Any]:
-    """The settings in generation_config.json; empty where there is none. Raises FormatError where it is damaged."""
-    folder = locate(folder)
-    return read_json(folder, GENERATION) if present(folder, GENERATION) else {}
-
-
 def check_target(path: Path, overwrite: bool) -> None:
     """Raises StorageError where a model folder may not be written to `path`: taken, or no model's folder."""
     check_replaceable(path, overwrite, _PARTS)
@@ -232,8 +226,8 @@ def check_replaceable(path: Path, overwrite: bool, parts: tuple[str, ...]) -> No
 def _load(folder: Path, device: torch.device, dtype: torch.dtype | None) -> tuple[Model, Tokenizer | None]:
     table, layout = _table(folder)
     config = layout.read_config(table)
-    tokenizer = _tokenizer(folder)
-    _check_tokenizer(tokenizer, _source_vocabulary(config))
+    tokenizer = load_tokenizer(folder)
+    check_tokenizer(tokenizer, _source_vocabulary(config))
     with open_weights(folder, layout) as weights:
         config, skipped = layout.settle(config, weights.tensors, weights.same)
         _check_size(config.n_parameters(), weights)
@@ -270,25 +264,6 @@ def _table(folder: Path) -> tuple[dict[str, Any], Layout]:
             f"Supported are: {', '.join(LAYOUTS)}."
         )
     return table, LAYOUTS[kind]
-
-
-def _tokenizer(folder: Path) -> Tokenizer | None:
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() and path.suffix in _TOKENIZER_SUFFIXES:
-            inside(folder, path.name)
-    try:
-        return load_from_folder(folder)
-    except UnknownTokenizer as error:
-        warnings.warn(f"the model is opened without a tokenizer: {error}", stacklevel=4)
-        return None
-
-
-def _check_tokenizer(tokenizer: Tokenizer | None, vocabulary: int) -> None:
-    if tokenizer is not None and tokenizer.size > vocabulary:
-        raise FormatError(
-            f"the tokenizer has {tokenizer.size} ids, but the weights only {vocabulary}\n"
-            "They are not of the same model: put the tokenizer there that the model was trained with."
-        )
 
 
 def _source_vocabulary(config: Any) -> int:

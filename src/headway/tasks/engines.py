@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from headway.engine.cache import Cache
+    from headway.engine.packed import PackedModel
+
 logger = logging.getLogger(__name__)
 
 ENGINES = ("auto", "torch", "compiled")
@@ -47,21 +50,26 @@ class Asked:
         return self.engine == "compiled" or self.bits is not None
 
 
-def in_engine(model: "nn.Module", asked: Asked, *, reads: bool = False) -> Any:
+def in_engine(model: "nn.Module", asked: Asked, *, reads: bool = False, cache: "Cache | None" = None) -> Any:
     """The model in the engine that is to run it: a compiled one, or the PyTorch model itself in a native precision.
 
-    What runs, and why, is logged. reads: by the encoder protocol, for a family that keeps both. Raises ResourceError
-    where the compiled engine was asked for and cannot run it, ConfigError for other bits.
+    What runs, and why, is logged. reads: by the encoder protocol, for a family that keeps both. cache: keeps what is
+    packed, where the family has one. Raises ResourceError where the compiled engine was asked for and cannot run it,
+    ConfigError for other bits.
     """
     from headway.engine.compile import compiled
+    from headway.engine.extension import native
     from headway.models.registry import family_of
     from headway.tasks.placement import into_native_precision
 
     reason = "engine=torch was asked for" if asked.engine == "torch" else _why_not(model, asked, reads)
     if reason is None:
-        made = compiled(model, family_of(model).name, bits=asked.bits, reads=reads)
-        how = (made.bits, made.kernels, made.threads)
-        logger.info("runs on the compiled engine: %d bits a weight, %s kernels, %d threads", *how)
+        family = family_of(model).name
+        parts = native().Parts() if cache is not None and family == "gpt2" else None
+        made = compiled(model, family, bits=asked.bits, reads=reads, parts=parts)
+        if cache is not None and parts is not None:
+            cache.write(model, made, parts)
+        say_compiled(made)
         return made
     if asked.insists:
         raise ResourceError(f"the compiled engine cannot run this model: {reason}\nLeave out engine and bits.")
@@ -69,6 +77,12 @@ def in_engine(model: "nn.Module", asked: Asked, *, reads: bool = False) -> Any:
         into_native_precision(model)
     logger.info("runs on PyTorch: %s", reason)
     return model
+
+
+def say_compiled(model: "PackedModel") -> None:
+    """Log that a model runs on the compiled engine, and how."""
+    how = (model.bits, model.kernels, model.threads)
+    logger.info("runs on the compiled engine: %d bits a weight, %s kernels, %d threads", *how)
 
 
 def _why_not(model: "nn.Module", asked: Asked, reads: bool) -> str | None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headway.decoding.choice import Choice, kept, require_finite
-from headway.decoding.ranking import first_highest, highest
+from headway.decoding.choice import Choice
+from headway.decoding.drawing import kept
+from headway.decoding.logits import first_highest, require_finite
+from headway.decoding.ranking import highest
 from headway.decoding.window import fitting
 from headway.errors import UsageError
 
@@ -23,7 +25,8 @@ class NextToken:
 
     def best(self, count: int) -> list[int]:
         """The ids of the `count` most probable tokens, the lowest id first on ties."""
-        return [int(id) for id in highest(self.own, count)]
+        found: list[int] = highest(self.own.numpy(), count).tolist()
+        return found
 
 
 def next_token(logits: Tensor, choice: Choice) -> NextToken:
@@ -40,8 +43,8 @@ def next_token(logits: Tensor, choice: Choice) -> NextToken:
     if choice.temperature == 0:
         probabilities[first_highest(values[None])[0]] = 1.0
     else:
-        ids, weights = kept(values, choice)
-        probabilities[ids] = weights / weights.sum()
+        ids, weights = kept(values.numpy(), choice)
+        probabilities[torch.from_numpy(ids)] = torch.from_numpy(weights / weights.sum())
     return NextToken(own=torch.softmax(values, dim=0), kept=probabilities)
 
 

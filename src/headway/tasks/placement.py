@@ -1,12 +1,32 @@
 """Where a model runs and in what precision: decided once, when a task opens it."""
 
 import logging
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
+
+
+DEVICES = Path("/dev")
+"""Where the system shows its devices."""
+
+_GRAPHICS = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
+"""What the drivers that PyTorch's CUDA devices need put there: Nvidia's, those of its boards, WSL's, AMD's."""
+
+
+def surely_on_cpu(device: "str | torch.device") -> bool:
+    """Whether a model goes to the CPU as far as can be told without loading PyTorch; False where only it can tell."""
+    if device != "auto":
+        return str(device) == "cpu"
+    if "torch" in sys.modules:
+        return choose_device("auto") == "cpu"
+    if sys.platform == "darwin":
+        return True  # PyTorch has no CUDA there
+    return sys.platform == "linux" and not any(any(DEVICES.glob(pattern)) for pattern in _GRAPHICS)
 
 
 def choose_device(device: "str | torch.device") -> "str | torch.device":

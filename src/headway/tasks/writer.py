@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from headway.decoding.choice import Choice
 from headway.decoding.draft import DraftModel
-from headway.decoding.feed import device_of
+from headway.decoding.feed import device_of, takes_arrays
 from headway.decoding.scoring import score
 from headway.decoding.speculation import Lookup, NewDrafter
 from headway.errors import FormatError, UsageError
 from headway.models.protocol import AnyDecoder
 from headway.tasks.continuation import Piece
 from headway.tasks.drafting import require_same_ids
+from headway.tasks.engines import Asked
+from headway.tasks.opening import open_writer
 from headway.tasks.request import Request, Search, draw_seed
 from headway.tasks.writing import Result, stream_one, write_all
 from headway.text.tokenizer import Tokenizer
@@ -59,30 +61,8 @@ class Writer:
         has no tokenizer, UsageError for a model that reads a source, ResourceError for a device or an engine that is
         not there.
         """
-        from headway.formats.bundled import locate
-        from headway.formats.folder import load, read_generation
-        from headway.formats.reader_settings import read_reader_settings
-        from headway.models.registry import family_of
-        from headway.tasks.engines import Asked, in_engine
-        from headway.tasks.placement import choose_device
-
-        asked = Asked(engine=engine, bits=bits, dtype=dtype)
-        folder = locate(model).resolve()  # once, so that a folder that hides a bundled model is said once
-        loaded, tokenizer = load(folder, device=choose_device(device), dtype=dtype)
-        if family_of(loaded).reads_source:
-            raise UsageError(
-                f"{model} reads a source before it writes, so it does not go on from a prompt\n"
-                f'Translate with it: headway translate {model} "A sentence."'
-            )
-        if not family_of(loaded).decoder or getattr(loaded.config, "head", "write") != "write":
-            verb = read_reader_settings(folder).task or "fill"
-            raise UsageError(f"{model} reads texts and does not write any\nIts own verb is headway {verb} {model}")
-        if tokenizer is None:
-            raise FormatError(
-                f"{model} holds weights but no tokenizer that headway reads, and a writer needs one\n"
-                "Put the model's tokenizer.json (or vocab.json and merges.txt) into the folder."
-            )
-        self._join(in_engine(loaded, asked), tokenizer, _temperature(read_generation(folder), model))
+        opened = open_writer(model, device, Asked(engine=engine, bits=bits, dtype=dtype))
+        self._join(opened.model, opened.tokenizer, _temperature(opened.generation, model))
 
     @classmethod
     def of(cls, model: AnyDecoder, tokenizer: Tokenizer, *, temperature: float = 1.0) -> "Writer":
@@ -257,10 +237,11 @@ class Writer:
         return Score(ids=ids, logprobs=score(self.model, ids))
 
     def _join(self, model: AnyDecoder, tokenizer: Tokenizer, temperature: float) -> None:
-        import torch
+        if not takes_arrays(model):  # the compiled engine's models have one mode, and need no PyTorch
+            import torch
 
-        if isinstance(model, torch.nn.Module):
-            model.eval()
+            if isinstance(model, torch.nn.Module):
+                model.eval()
         self.model = model
         self.tokenizer = tokenizer
         self.temperature = temperature

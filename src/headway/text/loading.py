@@ -3,8 +3,10 @@
 Read are, in this order: tokenizer.json; vocab.json with merges.txt; encoder.json with vocab.bpe; vocab.txt.
 """
 
+import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +62,11 @@ def load_from_folder(folder: Path) -> Tokenizer | None:
 
     Raises UnknownTokenizer for a kind we do not have, FormatError for damaged files; both name the file.
     """
+    with _uncollected():
+        return _load_from_folder(folder)
+
+
+def _load_from_folder(folder: Path) -> Tokenizer | None:
     if (folder / "tokenizer.json").is_file():
         return _from_tokenizer_json(folder)
     for vocab, merges in _PAIRS:
@@ -74,6 +81,18 @@ def load_from_folder(folder: Path) -> Tokenizer | None:
                 " give a folder with tokenizer.json, or with vocab.json and merges.txt"
             )
     return None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A vocabulary is some hundred thousand objects, all of which stay: nothing is gained by looking for garbage."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _from_tokenizer_json(folder: Path) -> Tokenizer:

@@ -11,58 +11,67 @@ namespace {
 constexpr int kSlice = 256;  // tokens computed together, unless a row is longer; no number depends on it
 
 // One half of the outputs of a linear layer that has two such halves.
-Matrix half_of(const Tensors& tensors, const std::string& name, int half, int outputs, int inputs, Width width) {
-  const Tensor& weight = need(tensors, name + ".weight", 2 * outputs, inputs);
-  const Tensor& bias = need(tensors, name + ".bias", 1, 2 * outputs);
-  const float* from = weight.data + static_cast<std::int64_t>(half) * outputs * inputs;
-  const Tensors part{{name + ".weight", {from, outputs, inputs}}, {name + ".bias", {bias.data + half * outputs, 1, outputs}}};
-  return linear(part, name, outputs, inputs, width);
+Matrix half_of(const Weights& weights, const std::string& name, int half, int outputs, int inputs, Width width) {
+  return weights.matrix(name + (half == 0 ? ".first" : ".second"), outputs, inputs, width, [&](const Tensors& tensors) {
+    const Tensor& weight = need(tensors, name + ".weight", 2 * outputs, inputs);
+    const Tensor& bias = need(tensors, name + ".bias", 1, 2 * outputs);
+    const float* from = weight.data + static_cast<std::int64_t>(half) * outputs * inputs;
+    const Tensors part{{name + ".weight", {from, outputs, inputs}}, {name + ".bias", {bias.data + half * outputs, 1, outputs}}};
+    return linear(part, name, outputs, inputs, width);
+  });
+}
+
+// The matrix of the words, with the output's bias.
+Matrix words_and_bias(const Weights& weights, int vocabulary, int width, Width bits) {
+  const std::string name = "token_embedding";
+  return weights.matrix(name, vocabulary, width, bits, [&](const Tensors& tensors) {
+    const Tensors own{{name + ".weight", need(tensors, name + ".weight", vocabulary, width)},
+                      {name + ".bias", need(tensors, "output.bias", 1, vocabulary)}};
+    return linear(own, name, vocabulary, width, bits);
+  });
 }
 
 }  // namespace
 
-BERT::BERT(const BERTSizes& sizes, const Tensors& tensors, Width width, const std::string& kernels)
+BERT::BERT(const BERTSizes& sizes, const Weights& weights, Width width, const std::string& kernels)
     : sizes_(sizes), kernels_(choose_kernels(kernels)) {
   const int d = sizes.width;
-  const Tensor& words = need(tensors, "token_embedding.weight", sizes.vocabulary, d);
   if (sizes.words && sizes.tied) {
-    const Tensor& bias = need(tensors, "output.bias", 1, sizes.vocabulary);
-    embedding_ = linear({{"token_embedding.weight", words}, {"token_embedding.bias", bias}}, "token_embedding",
-                        sizes.vocabulary, d, width);
+    embedding_ = words_and_bias(weights, sizes.vocabulary, d, width);
   } else {
-    embedding_ = linear(tensors, "token_embedding", sizes.vocabulary, d, width, false);
+    embedding_ = linear(weights, "token_embedding", sizes.vocabulary, d, width, false);
   }
-  if (sizes.words && !sizes.tied) words_ = linear(tensors, "output", sizes.vocabulary, d, width);
-  if (sizes.learned_positions) positions_ = finite(tensors, "position_embedding.weight", sizes.context, d);
-  if (sizes.segments > 0) segments_ = finite(tensors, "segment_embedding.weight", sizes.segments, d);
-  if (sizes.embedding_norm) embedding_norm_ = norm(tensors, "embedding_norm", d, sizes.epsilon);
+  if (sizes.words && !sizes.tied) words_ = linear(weights, "output", sizes.vocabulary, d, width);
+  if (sizes.learned_positions) positions_ = finite(weights, "position_embedding.weight", sizes.context, d);
+  if (sizes.segments > 0) segments_ = finite(weights, "segment_embedding.weight", sizes.segments, d);
+  if (sizes.embedding_norm) embedding_norm_ = norm(weights, "embedding_norm", d, sizes.epsilon);
   if (sizes.rotary) angles_ = Angles(d / sizes.heads / 2);
-  if (sizes.embedding_projection) projection_ = linear(tensors, "embedding_projection", d, d, width);
+  if (sizes.embedding_projection) projection_ = linear(weights, "embedding_projection", d, d, width);
   for (int at = 0; at < sizes.layers; ++at) {
     const std::string name = "blocks." + std::to_string(at) + ".";
     const std::string expand = name + "feed_forward.expand";
     Layer layer;
-    layer.attention_norm = norm(tensors, name + "attention_norm", d, sizes.epsilon);
-    layer.feed_forward_norm = norm(tensors, name + "feed_forward_norm", d, sizes.epsilon);
-    layer.qkv = linear(tensors, name + "attention.qkv", 3 * d, d, width);
-    layer.output = linear(tensors, name + "attention.output", d, d, width);
+    layer.attention_norm = norm(weights, name + "attention_norm", d, sizes.epsilon);
+    layer.feed_forward_norm = norm(weights, name + "feed_forward_norm", d, sizes.epsilon);
+    layer.qkv = linear(weights, name + "attention.qkv", 3 * d, d, width);
+    layer.output = linear(weights, name + "attention.output", d, d, width);
     if (sizes.gated) {
-      layer.expand = half_of(tensors, expand, 0, sizes.hidden, d, width);
-      layer.passed = half_of(tensors, expand, 1, sizes.hidden, d, width);
+      layer.expand = half_of(weights, expand, 0, sizes.hidden, d, width);
+      layer.passed = half_of(weights, expand, 1, sizes.hidden, d, width);
     } else {
-      layer.expand = linear(tensors, expand, sizes.hidden, d, width);
+      layer.expand = linear(weights, expand, sizes.hidden, d, width);
     }
-    layer.contract = linear(tensors, name + "feed_forward.contract", d, sizes.hidden, width);
+    layer.contract = linear(weights, name + "feed_forward.contract", d, sizes.hidden, width);
     layer.scale = sizes.scales.at(at);
     layers_.push_back(std::move(layer));
   }
-  if (sizes.pre_norm) final_ = norm(tensors, "final_norm", d, sizes.epsilon);
-  if (sizes.pooler) pooler_ = linear(tensors, "pooler.dense", d, d, Width::f32);
+  if (sizes.pre_norm) final_ = norm(weights, "final_norm", d, sizes.epsilon);
+  if (sizes.pooler) pooler_ = linear(weights, "pooler.dense", d, d, Width::f32);
   if (sizes.transform) {
-    transform_ = linear(tensors, "transform.dense", d, d, Width::f32);
-    transform_norm_ = norm(tensors, "transform.norm", d, sizes.epsilon);
+    transform_ = linear(weights, "transform.dense", d, d, Width::f32);
+    transform_norm_ = norm(weights, "transform.norm", d, sizes.epsilon);
   }
-  if (sizes.scores > 0) head_ = linear(tensors, "head", sizes.scores, d, Width::f32, sizes.head_bias);
+  if (sizes.scores > 0) head_ = linear(weights, "head", sizes.scores, d, Width::f32, sizes.head_bias);
 }
 
 std::size_t BERT::bytes() const {

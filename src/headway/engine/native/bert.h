@@ -55,7 +55,7 @@ class BERT {
   // Tensors are named as headway's own BERT names its parameters; they are packed, and not used after. What reads single
   // rows (pooler, transform, head) stays in 32 bit. Throws std::invalid_argument for a missing tensor, a wrong shape or a
   // number that is not finite.
-  BERT(const BERTSizes& sizes, const Tensors& tensors, Width width, const std::string& kernels);
+  BERT(const BERTSizes& sizes, const Weights& weights, Width width, const std::string& kernels);
 
   const BERTSizes& sizes() const { return sizes_; }
   const char* kernels() const { return kernels_.name; }

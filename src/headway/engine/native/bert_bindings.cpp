@@ -12,7 +12,7 @@ using namespace nb::literals;
 namespace headway {
 namespace {
 
-BERT* make_bert(const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
+BERT* make_bert(const nb::dict& sizes, const nb::object& given, int bits, const std::string& kernels, Parts* keep) {
   const auto whole = [&](const char* name) { return nb::cast<int>(sizes[name]); };
   const auto is = [&](const char* name) { return nb::cast<bool>(sizes[name]); };
   BERTSizes made;
@@ -39,9 +39,9 @@ BERT* make_bert(const nb::dict& sizes, const nb::dict& weights, int bits, const 
   made.tied = is("tied");
   made.head_bias = is("head_bias");
   made.scales = nb::cast<std::vector<float>>(sizes["scales"]);
-  const Tensors tensors = tensors_of(weights);
+  const Weights weights = weights_of(given, keep);
   const Unlocked unlocked;
-  return new BERT(made, tensors, static_cast<Width>(bits), kernels);
+  return new BERT(made, weights, static_cast<Width>(bits), kernels);
 }
 
 void encode(const BERT& model, const Ints& ids, const Ints& lengths, const Ints& segments, int threads, const OutArray& out) {
@@ -66,10 +66,10 @@ void apply(const BERT& model, int part, const FloatArray& rows, int threads, con
 
 void bind_bert(nb::module_& module) {
   nb::class_<BERT>(module, "BERT")
-      .def("__init__", [](BERT* at, const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
-        std::unique_ptr<BERT> made(make_bert(sizes, weights, bits, kernels));
+      .def("__init__", [](BERT* at, const nb::dict& sizes, const nb::object& weights, int bits, const std::string& kernels, Parts* keep) {
+        std::unique_ptr<BERT> made(make_bert(sizes, weights, bits, kernels, keep));
         new (at) BERT(std::move(*made));
-      }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "")
+      }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "", "keep"_a.none() = nb::none())
       .def("encode", &encode, "ids"_a, "lengths"_a, "segments"_a, "threads"_a, "out"_a)
       .def("apply", &apply, "part"_a, "rows"_a, "threads"_a, "out"_a)
       .def("outputs_of", [](const BERT& model, int part) { return model.outputs_of(static_cast<Part>(part)); })

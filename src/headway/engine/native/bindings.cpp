@@ -16,7 +16,7 @@ using namespace nb::literals;
 namespace headway {
 namespace {
 
-GPT2* make_gpt2(const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
+GPT2* make_gpt2(const nb::dict& sizes, const nb::object& given, int bits, const std::string& kernels, Parts* keep) {
   const auto whole = [&](const char* name) { return nb::cast<int>(sizes[name]); };
   GPT2Sizes made;
   made.vocabulary = whole("vocabulary");
@@ -30,9 +30,9 @@ GPT2* make_gpt2(const nb::dict& sizes, const nb::dict& weights, int bits, const 
   made.tied = nb::cast<bool>(sizes["tied"]);
   made.scale_by_head_width = nb::cast<bool>(sizes["scale_by_head_width"]);
   made.scale_by_layer = nb::cast<bool>(sizes["scale_by_layer"]);
-  const Tensors tensors = tensors_of(weights);
+  const Weights weights = weights_of(given, keep);
   const Unlocked unlocked;
-  return new GPT2(made, tensors, static_cast<Width>(bits), kernels);
+  return new GPT2(made, weights, static_cast<Width>(bits), kernels);
 }
 
 nb::tuple lengths(const Held& held) {
@@ -66,11 +66,12 @@ NB_MODULE(_native, m) {
       .def_prop_ro("lengths", &lengths)
       .def_prop_ro("pages_out", [](const Held& held) { return held.state.store()->pages_out(); },
                    "Pages in use by all states of the model.");
+  bind_parts(m);
   nb::class_<GPT2>(m, "GPT2")
-      .def("__init__", [](GPT2* at, const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
-        std::unique_ptr<GPT2> made(make_gpt2(sizes, weights, bits, kernels));
+      .def("__init__", [](GPT2* at, const nb::dict& sizes, const nb::object& weights, int bits, const std::string& kernels, Parts* keep) {
+        std::unique_ptr<GPT2> made(make_gpt2(sizes, weights, bits, kernels, keep));
         new (at) GPT2(std::move(*made));
-      }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "")
+      }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "", "keep"_a.none() = nb::none())
       .def("start", [](const GPT2& model, int rows) { return new Held(model.start(rows)); }, nb::rv_policy::take_ownership)
       .def("step", &step<GPT2>, "ids"_a, "counts"_a, "state"_a, "every"_a, "threads"_a, "logits"_a)
       .def_prop_ro("logits_stride", &GPT2::logits_stride)

@@ -31,6 +31,12 @@ inline Tensors tensors_of(const nanobind::dict& given) {
   return tensors;
 }
 
+// What a model is made from. given: a dict of arrays by name, or Parts; kept: where its parts are noted, or null.
+inline Weights weights_of(const nanobind::object& given, Parts* kept) {
+  if (nanobind::isinstance<Parts>(given)) return {{}, nullptr, &nanobind::cast<const Parts&>(given)};
+  return {tensors_of(nanobind::cast<nanobind::dict>(given)), kept, nullptr};
+}
+
 // A state that one thread at a time may use.
 struct Held {
   explicit Held(State state) : state(std::move(state)) {}
@@ -71,6 +77,7 @@ void step(const Model& model, const Ints& ids, const Ints& counts, Held& held, b
 }
 
 // Each family's own classes.
+void bind_parts(nanobind::module_& module);
 void bind_bert(nanobind::module_& module);
 void bind_transformer(nanobind::module_& module);
 

@@ -58,17 +58,25 @@ Matrix linear(const Tensors& tensors, const std::string& name, int outputs, int 
   }
 }
 
-std::vector<float> finite(const Tensors& tensors, const std::string& name, std::int64_t rows, std::int64_t columns) {
-  const Tensor& found = need(tensors, name, rows, columns);
+Matrix linear(const Weights& weights, const std::string& name, int outputs, int inputs, Width width, bool bias) {
+  return weights.matrix(name, outputs, inputs, width, [&](const Tensors& tensors) {
+    return linear(tensors, name, outputs, inputs, width, bias);
+  });
+}
+
+std::vector<float> finite(const Weights& weights, const std::string& name, std::int64_t rows, std::int64_t columns) {
+  if (weights.packed != nullptr) return weights.packed->numbers(name, rows * columns);
+  const Tensor& found = need(weights.tensors, name, rows, columns);
   std::vector<float> values(found.data, found.data + rows * columns);
   if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); })) {
     throw std::invalid_argument(name + " must hold finite numbers alone, but has one that is NaN or infinite");
   }
+  if (weights.kept != nullptr) weights.kept->keep(name, values);
   return values;
 }
 
-Norm norm(const Tensors& tensors, const std::string& name, int width, float epsilon) {
-  return {finite(tensors, name + ".weight", 1, width), finite(tensors, name + ".bias", 1, width), epsilon};
+Norm norm(const Weights& weights, const std::string& name, int width, float epsilon) {
+  return {finite(weights, name + ".weight", 1, width), finite(weights, name + ".bias", 1, width), epsilon};
 }
 
 void Floats::shape(int count, int width) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "parts.h"
 #include "state.h"
 
 namespace headway {
@@ -20,18 +21,36 @@ struct Tensor {
 };
 using Tensors = std::unordered_map<std::string, Tensor>;
 
+// Where a model takes its numbers from: tensors that are packed as they are taken (and `kept`, where that is not null),
+// or parts that were packed before. So what makes a model writes its parts down, too, and reads them.
+struct Weights {
+  Tensors tensors;
+  Parts* kept = nullptr;
+  const Parts* packed = nullptr;
+
+  // The matrix of that name, where `make` makes it from the tensors.
+  template <class Make>
+  Matrix matrix(const std::string& name, int outputs, int inputs, Width width, Make make) const {
+    if (packed != nullptr) return packed->matrix(name, outputs, inputs, width);
+    Matrix made = make(tensors);
+    if (kept != nullptr) kept->keep(name, made);
+    return made;
+  }
+};
+
 // Throws std::invalid_argument where a tensor is missing or has another shape.
 const Tensor& need(const Tensors& tensors, const std::string& name, std::int64_t rows, std::int64_t columns);
 // A copy of it; throws where a number is not finite, too.
-std::vector<float> finite(const Tensors& tensors, const std::string& name, std::int64_t rows, std::int64_t columns);
+std::vector<float> finite(const Weights& weights, const std::string& name, std::int64_t rows, std::int64_t columns);
 Matrix linear(const Tensors& tensors, const std::string& name, int outputs, int inputs, Width width, bool bias = true);
+Matrix linear(const Weights& weights, const std::string& name, int outputs, int inputs, Width width, bool bias = true);
 
 struct Norm {
   std::vector<float> weight;
   std::vector<float> bias;
   float epsilon = 1e-5f;
 };
-Norm norm(const Tensors& tensors, const std::string& name, int width, float epsilon);
+Norm norm(const Weights& weights, const std::string& name, int width, float epsilon);
 
 // Rows of floats whose padding is zero.
 class Floats {

@@ -5,26 +5,26 @@
 
 namespace headway {
 
-GPT2::GPT2(const GPT2Sizes& sizes, const Tensors& tensors, Width width, const std::string& kernels)
+GPT2::GPT2(const GPT2Sizes& sizes, const Weights& weights, Width width, const std::string& kernels)
     : sizes_(sizes), kernels_(choose_kernels(kernels)) {
   const int d = sizes.width;
-  embedding_ = linear(tensors, "token_embedding", sizes.vocabulary, d, width, false);
-  if (!sizes.tied) output_ = linear(tensors, "output", sizes.vocabulary, d, width, false);
-  positions_ = finite(tensors, "position_embedding.weight", sizes.context, d);
+  embedding_ = linear(weights, "token_embedding", sizes.vocabulary, d, width, false);
+  if (!sizes.tied) output_ = linear(weights, "output", sizes.vocabulary, d, width, false);
+  positions_ = finite(weights, "position_embedding.weight", sizes.context, d);
   for (int at = 0; at < sizes.layers; ++at) {
     const std::string name = "blocks." + std::to_string(at) + ".";
     Layer layer;
-    layer.before_attention = norm(tensors, name + "attention_norm", d, sizes.epsilon);
-    layer.before_feed_forward = norm(tensors, name + "feed_forward_norm", d, sizes.epsilon);
-    layer.qkv = linear(tensors, name + "attention.qkv", 3 * d, d, width);
-    layer.output = linear(tensors, name + "attention.output", d, d, width);
-    layer.expand = linear(tensors, name + "feed_forward.expand", sizes.hidden, d, width);
-    layer.contract = linear(tensors, name + "feed_forward.contract", d, sizes.hidden, width);
+    layer.before_attention = norm(weights, name + "attention_norm", d, sizes.epsilon);
+    layer.before_feed_forward = norm(weights, name + "feed_forward_norm", d, sizes.epsilon);
+    layer.qkv = linear(weights, name + "attention.qkv", 3 * d, d, width);
+    layer.output = linear(weights, name + "attention.output", d, d, width);
+    layer.expand = linear(weights, name + "feed_forward.expand", sizes.hidden, d, width);
+    layer.contract = linear(weights, name + "feed_forward.contract", d, sizes.hidden, width);
     layer.scale = sizes.scale_by_head_width ? 1.0f / std::sqrt(static_cast<float>(d / sizes.heads)) : 1.0f;
     if (sizes.scale_by_layer) layer.scale /= static_cast<float>(at + 1);
     layers_.push_back(std::move(layer));
   }
-  final_ = norm(tensors, "final_norm", d, sizes.epsilon);
+  final_ = norm(weights, "final_norm", d, sizes.epsilon);
   store_ = std::make_shared<PageStore>(PageShape{sizes.layers, sizes.heads, d / sizes.heads, width != Width::f32});
 }
 

@@ -29,7 +29,7 @@ class GPT2 {
  public:
   // Tensors are named as headway's own GPT-2 names its parameters; they are packed, and not used after. Throws
   // std::invalid_argument for a missing tensor, a wrong shape or a number that is not finite.
-  GPT2(const GPT2Sizes& sizes, const Tensors& tensors, Width width, const std::string& kernels);
+  GPT2(const GPT2Sizes& sizes, const Weights& weights, Width width, const std::string& kernels);
 
   const GPT2Sizes& sizes() const { return sizes_; }
   const char* kernels() const { return kernels_.name; }

@@ -112,13 +112,18 @@ void pack_all_s4(Strided weights, Matrix& matrix) {
 
 }  // namespace
 
-Matrix pack(Strided weights, const float* bias, int outputs, int inputs, Width width) {
+Matrix unfilled(int outputs, int inputs, Width width) {
   Matrix matrix;
   matrix.width = width;
   matrix.outputs = outputs;
   matrix.inputs = inputs;
   matrix.panels = padded(outputs, kPanel) / kPanel;
   matrix.panel_bytes = bytes_of_panel(inputs, width);
+  return matrix;
+}
+
+Matrix pack(Strided weights, const float* bias, int outputs, int inputs, Width width) {
+  Matrix matrix = unfilled(outputs, inputs, width);
   matrix.data = Block(matrix.panels * matrix.panel_bytes);
   matrix.bias.assign(matrix.panels * kPanel, 0.0f);
   if (bias != nullptr) std::copy(bias, bias + outputs, matrix.bias.begin());

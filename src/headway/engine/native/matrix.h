@@ -51,6 +51,9 @@ struct Strided {
 // bias: null or `outputs` floats. Throws std::invalid_argument for a weight or bias that is not finite.
 Matrix pack(Strided weights, const float* bias, int outputs, int inputs, Width width);
 
+// A matrix of that shape without its panels, biases and scales.
+Matrix unfilled(int outputs, int inputs, Width width);
+
 // One output's weights as floats, `inputs` of them: a row of an embedding.
 void unpack_row(const Matrix& matrix, int output, float* out);
 

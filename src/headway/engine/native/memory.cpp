@@ -12,7 +12,6 @@ namespace {
 
 constexpr std::size_t kHugePage = 2u << 20;
 constexpr std::size_t kChunk = 32u << 20;
-constexpr std::size_t kLine = 64;
 
 std::size_t rounded_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 

@@ -6,6 +6,8 @@
 
 namespace headway {
 
+inline constexpr std::size_t kLine = 64;  // every block begins at a multiple of it
+
 // A zeroed part of a chunk that many blocks share, so that small matrices stand on huge pages too; the chunk goes back
 // to the system with its last block.
 class Block {
@@ -13,6 +15,8 @@ class Block {
   Block() = default;
   // Throws std::bad_alloc.
   explicit Block(std::size_t bytes);
+  // A part of another block, whose memory it shares.
+  Block(const Block& whole, std::size_t begin, std::size_t bytes) : data_(whole.data_, whole.data_.get() + begin), bytes_(bytes) {}
 
   template <class T>
   T* as() {

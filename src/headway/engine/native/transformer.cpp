@@ -12,53 +12,55 @@ namespace {
 constexpr int kSlice = 256;  // tokens of sources read together, unless one is longer; no number depends on it
 
 // A matrix over the vocabulary with the output's bias, where there is one.
-Matrix vocabulary_matrix(const Tensors& tensors, const std::string& name, const TransformerSizes& sizes, Width width, bool bias) {
-  Tensors own{{name + ".weight", need(tensors, name + ".weight", sizes.vocabulary, sizes.width)}};
-  if (bias) own[name + ".bias"] = need(tensors, "output_bias", 1, sizes.vocabulary);
-  return linear(own, name, sizes.vocabulary, sizes.width, width, bias);
+Matrix vocabulary_matrix(const Weights& weights, const std::string& name, const TransformerSizes& sizes, Width width, bool bias) {
+  return weights.matrix(name, sizes.vocabulary, sizes.width, width, [&](const Tensors& tensors) {
+    Tensors own{{name + ".weight", need(tensors, name + ".weight", sizes.vocabulary, sizes.width)}};
+    if (bias) own[name + ".bias"] = need(tensors, "output_bias", 1, sizes.vocabulary);
+    return linear(own, name, sizes.vocabulary, sizes.width, width, bias);
+  });
 }
 
 }  // namespace
 
-Transformer::Transformer(const TransformerSizes& sizes, const Tensors& tensors, Width width, const std::string& kernels)
+Transformer::Transformer(const TransformerSizes& sizes, const Weights& weights, Width width, const std::string& kernels)
     : sizes_(sizes), kernels_(choose_kernels(kernels)) {
   const int d = sizes.width;
   const int head_width = d / sizes.heads;
-  embedding_ = vocabulary_matrix(tensors, "token_embedding", sizes, width, sizes.tied && sizes.output_bias);
-  if (!sizes.shared) source_embedding_ = linear(tensors, "source_embedding", sizes.source_vocabulary, d, width, false);
-  if (!sizes.tied) output_ = vocabulary_matrix(tensors, "output", sizes, width, sizes.output_bias);
+  embedding_ = vocabulary_matrix(weights, "token_embedding", sizes, width, sizes.tied && sizes.output_bias);
+  if (!sizes.shared) source_embedding_ = linear(weights, "source_embedding", sizes.source_vocabulary, d, width, false);
+  if (!sizes.tied) output_ = vocabulary_matrix(weights, "output", sizes, width, sizes.output_bias);
   if (sizes.positions == Positions::sinusoid) angles_ = Angles(d / 2);
   if (sizes.positions == Positions::rotary) angles_ = Angles(head_width / 2);
-  encoder_ = stack(tensors, "encoder.", sizes.encoder_layers, false, width);
-  decoder_ = stack(tensors, "decoder.", sizes.decoder_layers, true, width);
+  encoder_ = stack(weights, "encoder.", sizes.encoder_layers, false, width);
+  decoder_ = stack(weights, "decoder.", sizes.decoder_layers, true, width);
   scale_ = 1.0f / std::sqrt(static_cast<float>(head_width));
   store_ = std::make_shared<PageStore>(PageShape{sizes.decoder_layers, sizes.heads, head_width, width != Width::f32});
 }
 
-Transformer::Stack Transformer::stack(const Tensors& tensors, const std::string& name, int layers, bool reads_source,
+Transformer::Stack Transformer::stack(const Weights& weights, const std::string& name, int layers, bool reads_source,
                                       Width width) const {
   const int d = sizes_.width;
   Stack made;
-  if (sizes_.positions == Positions::learned) made.positions = finite(tensors, name + "positions.weight", sizes_.context, d);
-  if (sizes_.positions == Positions::relative) made.biases = finite(tensors, name + "positions.biases", sizes_.heads, kBiases);
+  if (sizes_.positions == Positions::learned) made.positions = finite(weights, name + "positions.weight", sizes_.context, d);
+  if (sizes_.positions == Positions::relative) made.biases = finite(weights, name + "positions.biases", sizes_.heads, kBiases);
   for (int at = 0; at < layers; ++at) {
     const std::string block = name + "blocks." + std::to_string(at) + ".";
     Layer layer;
-    layer.attention_norm = norm(tensors, block + "attention_norm", d, sizes_.epsilon);
-    layer.qkv = linear(tensors, block + "attention.qkv", 3 * d, d, width);
-    layer.output = linear(tensors, block + "attention.output", d, d, width);
+    layer.attention_norm = norm(weights, block + "attention_norm", d, sizes_.epsilon);
+    layer.qkv = linear(weights, block + "attention.qkv", 3 * d, d, width);
+    layer.output = linear(weights, block + "attention.output", d, d, width);
     if (reads_source) {
-      layer.cross_norm = norm(tensors, block + "cross_attention_norm", d, sizes_.epsilon);
-      layer.query = linear(tensors, block + "cross_attention.query", d, d, width);
-      layer.key_value = linear(tensors, block + "cross_attention.key_value", 2 * d, d, width);
-      layer.cross_output = linear(tensors, block + "cross_attention.output", d, d, width);
+      layer.cross_norm = norm(weights, block + "cross_attention_norm", d, sizes_.epsilon);
+      layer.query = linear(weights, block + "cross_attention.query", d, d, width);
+      layer.key_value = linear(weights, block + "cross_attention.key_value", 2 * d, d, width);
+      layer.cross_output = linear(weights, block + "cross_attention.output", d, d, width);
     }
-    layer.feed_forward_norm = norm(tensors, block + "feed_forward_norm", d, sizes_.epsilon);
-    layer.expand = linear(tensors, block + "feed_forward.expand", sizes_.hidden, d, width);
-    layer.contract = linear(tensors, block + "feed_forward.contract", d, sizes_.hidden, width);
+    layer.feed_forward_norm = norm(weights, block + "feed_forward_norm", d, sizes_.epsilon);
+    layer.expand = linear(weights, block + "feed_forward.expand", sizes_.hidden, d, width);
+    layer.contract = linear(weights, block + "feed_forward.contract", d, sizes_.hidden, width);
     made.layers.push_back(std::move(layer));
   }
-  if (sizes_.pre_norm) made.final = norm(tensors, name + "final_norm", d, sizes_.epsilon);
+  if (sizes_.pre_norm) made.final = norm(weights, name + "final_norm", d, sizes_.epsilon);
   return made;
 }
 

@@ -45,7 +45,7 @@ class Transformer {
  public:
   // Tensors are named as headway's own Transformer names its parameters; they are packed, and not used after. Throws
   // std::invalid_argument for a missing tensor, a wrong shape or a number that is not finite.
-  Transformer(const TransformerSizes& sizes, const Tensors& tensors, Width width, const std::string& kernels);
+  Transformer(const TransformerSizes& sizes, const Weights& weights, Width width, const std::string& kernels);
 
   const char* kernels() const { return kernels_.name; }
   std::size_t bytes() const;
@@ -83,7 +83,7 @@ class Transformer {
     Floats stream, normal, qkv, query, attended, hidden;
   };
 
-  Stack stack(const Tensors& tensors, const std::string& name, int layers, bool reads_source, Width width) const;
+  Stack stack(const Weights& weights, const std::string& name, int layers, bool reads_source, Width width) const;
   void check_sources(const Sources& sources, std::span<const std::int64_t> rows) const;
   std::vector<std::shared_ptr<Source>> read(const Sources& sources, std::span<const int> wanted, int threads) const;
   void embed(const Matrix& matrix, const Stack& stack, const Step& texts, std::span<const Segment> slice,

@@ -10,7 +10,7 @@ using namespace nb::literals;
 namespace headway {
 namespace {
 
-Transformer* make_transformer(const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
+Transformer* make_transformer(const nb::dict& sizes, const nb::object& given, int bits, const std::string& kernels, Parts* keep) {
   const auto whole = [&](const char* name) { return nb::cast<int>(sizes[name]); };
   const auto is = [&](const char* name) { return nb::cast<bool>(sizes[name]); };
   TransformerSizes made;
@@ -30,9 +30,9 @@ Transformer* make_transformer(const nb::dict& sizes, const nb::dict& weights, in
   made.tied = is("tied");
   made.scaled = is("scaled");
   made.output_bias = is("output_bias");
-  const Tensors tensors = tensors_of(weights);
+  const Weights weights = weights_of(given, keep);
   const Unlocked unlocked;
-  return new Transformer(made, tensors, static_cast<Width>(bits), kernels);
+  return new Transformer(made, weights, static_cast<Width>(bits), kernels);
 }
 
 Held* start(const Transformer& model, const Ints& source, const Ints& lengths, const Ints& rows, int threads) {
@@ -46,10 +46,10 @@ Held* start(const Transformer& model, const Ints& source, const Ints& lengths, c
 
 void bind_transformer(nb::module_& module) {
   nb::class_<Transformer>(module, "Transformer")
-      .def("__init__", [](Transformer* at, const nb::dict& sizes, const nb::dict& weights, int bits, const std::string& kernels) {
-        std::unique_ptr<Transformer> made(make_transformer(sizes, weights, bits, kernels));
+      .def("__init__", [](Transformer* at, const nb::dict& sizes, const nb::object& weights, int bits, const std::string& kernels, Parts* keep) {
+        std::unique_ptr<Transformer> made(make_transformer(sizes, weights, bits, kernels, keep));
         new (at) Transformer(std::move(*made));
-      }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "")
+      }, "sizes"_a, "weights"_a, "bits"_a, "kernels"_a = "", "keep"_a.none() = nb::none())
       .def("start", &start, "source"_a, "lengths"_a, "rows"_a, "threads"_a, nb::rv_policy::take_ownership)
       .def("step", &step<Transformer>, "ids"_a, "counts"_a, "state"_a, "every"_a, "threads"_a, "logits"_a)
       .def("source_bytes", &Transformer::source_bytes, "length"_a)
