@@ -1,5 +1,6 @@
 """GPT-2 in the engine: the same numbers as PyTorch, the same bits from all kernels, and clear refusals."""
 
+import copy
 import os
 import subprocess
 import sys
@@ -40,7 +41,10 @@ def test_float32_logits_equal_pytorch_s(data: st.DataObject) -> None:
     )
     ids = torch.tensor(IDS) % model.config.vocabulary
     with torch.inference_mode():
-        torch.testing.assert_close(in_engine(model, 32, 2)(ids), model(ids), rtol=0.0, atol=1e-4)
+        expected = model(ids)
+        # The norm of a width of 2 can take apart what rounding holds apart: PyTorch's own error is then above 1e-4.
+        rounded = float((expected - copy.deepcopy(model).double()(ids)).abs().max())
+        torch.testing.assert_close(in_engine(model, 32, 2)(ids), expected, rtol=0.0, atol=max(1e-4, 2 * rounded))
 
 
 @pytest.mark.parametrize(("bits", "lost"), [(16, 0.004), (8, 0.02), (4, 0.15)])
