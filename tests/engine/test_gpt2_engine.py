@@ -26,7 +26,7 @@ IDS = [[(5 * at * at + 3 * row) % VOCABULARY for at in range(31)] for row in ran
 @given(data=st.data())
 def test_float32_logits_equal_pytorch_s(data: st.DataObject) -> None:
     heads = data.draw(st.sampled_from([1, 2, 3, 5]))
-    width = heads * data.draw(st.sampled_from([1, 7, 16, 19]))
+    width = heads * data.draw(st.sampled_from([7, 16, 19] if heads < 5 else [1, 7, 16, 19]))
     model = tiny(
         width=width,
         n_heads=heads,
@@ -42,9 +42,9 @@ def test_float32_logits_equal_pytorch_s(data: st.DataObject) -> None:
     ids = torch.tensor(IDS) % model.config.vocabulary
     with torch.inference_mode():
         expected = model(ids)
-        # The norm of a width of 2 can take apart what rounding holds apart: PyTorch's own error is then above 1e-4.
+        # The norm of a small width can magnify what rounding changes: PyTorch's own error is then above 1e-4.
         rounded = float((expected - copy.deepcopy(model).double()(ids)).abs().max())
-        torch.testing.assert_close(in_engine(model, 32, 2)(ids), expected, rtol=0.0, atol=max(1e-4, 2 * rounded))
+        torch.testing.assert_close(in_engine(model, 32, 2)(ids), expected, rtol=0.0, atol=max(1e-4, 3 * rounded))
 
 
 @pytest.mark.parametrize(("bits", "lost"), [(16, 0.004), (8, 0.02), (4, 0.15)])
@@ -73,7 +73,7 @@ def test_all_kernels_give_the_same_bits(bits: int, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("bits", [32, 16, 8, 4])
-@pytest.mark.parametrize("count", [23, 24, 25, 61])
+@pytest.mark.parametrize("count", [3, 5, 8, 23, 24, 25, 61])
 def test_many_rows_at_once_have_the_bits_of_one_after_another(bits: int, count: int) -> None:
     """Inputs enough for several parts of a tile, the last of an odd length."""
     model = tiny(width=85, n_heads=5, n_layers=1, feed_forward=1571)
@@ -86,6 +86,25 @@ def test_many_rows_at_once_have_the_bits_of_one_after_another(bits: int, count: 
             logits, state = feed(engine, state, [[token]])
             alone.append(logits[0])
         assert torch.equal(together[0], torch.stack(alone)), kernels
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 40])
+@pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
+def test_weights_of_the_largest_size_overflow_nothing(share: float, count: int) -> None:
+    """Of the weights, a share has the largest size that there is: sums of products of 8 bits may not leave 16 bits."""
+    model = tiny(width=85, n_heads=5, n_layers=2, feed_forward=1571)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            largest = torch.where(torch.rand_like(parameter) < 0.5, -1.0, 1.0) * parameter.abs().max()
+            parameter.copy_(torch.where(torch.rand_like(parameter) < share, largest, parameter))
+    ids = [[(7 * at * at + at) % VOCABULARY for at in range(count)]]
+    plain, _ = feed(*started(in_engine(model, 8, kernels="plain")), ids, every=True)
+    for kernels in native().kernels_here():
+        assert torch.equal(feed(*started(in_engine(model, 8, 2, kernels)), ids, every=True)[0], plain), kernels
+
+
+def started(engine: Any) -> tuple[Any, Any]:
+    return engine, engine.start(rows=1)
 
 
 def test_rows_share_pages_until_they_part_and_let_them_go() -> None:

@@ -12,6 +12,7 @@ namespace headway {
 namespace {
 
 constexpr int kRowsATask = 4;
+constexpr int kLaidOutAlone = 32;  // rows from which several threads lay them out
 
 template <class T>
 T stored(float value);
@@ -123,28 +124,21 @@ void Computing::quantise(const Floats& rows, int count, Rows& made) {
 }
 
 void Computing::lay_out(const Matrix& matrix, Rows& rows) {
+  const Width width = matrix.width;
   const int inputs = padded(matrix.inputs, kGroup);
-  const std::size_t units = static_cast<std::size_t>(units_of(matrix.width, inputs)) * rows.count;
+  const std::size_t units = static_cast<std::size_t>(units_of(width, inputs)) * rows.count;
   if (units_.size() < units) units_.resize(units);
-  in_parallel(threads, tiles_of(rows.count), [&](int tile) {
-    const int row = tile * tile_rows(rows.count);
-    const int height = std::min(tile_rows(rows.count), rows.count - row);
-    for (int first = 0; first < inputs; first += inputs_of_part(matrix.width)) {
-      const int width = std::min(inputs_of_part(matrix.width), inputs - first);
-      Unit* out = units_.data() + units_at(matrix.width, rows.count, tile, first, width);
+  in_parallel(rows.count < kLaidOutAlone ? 1 : threads, tiles_of(width, rows.count), [&](int tile) {
+    const int row = tile * tile_rows(width, rows.count);
+    const int height = std::min(tile_rows(width, rows.count), rows.count - row);
+    for (int first = 0; first < inputs; first += inputs_of_part(width)) {
+      const int count = std::min(inputs_of_part(width), inputs - first);
+      Unit* out = units_.data() + units_at(width, rows.count, tile, first, count);
       for (int r = 0; r < height; ++r) {
         const std::int64_t from = static_cast<std::int64_t>(row + r) * rows.stride + first;
-        if (matrix.width == Width::s8) {
-          for (int k = 0; k < width; k += 4) {
-            const std::int8_t* four = rows.bytes + from + k;
-            const std::int16_t pairs[2][2] = {{four[0], four[2]}, {four[1], four[3]}};
-            std::memcpy(&out[k / 2 * height + r], pairs[0], sizeof(Unit));
-            std::memcpy(&out[(k / 2 + 1) * height + r], pairs[1], sizeof(Unit));
-          }
-        } else if (matrix.width == Width::s4) {
-          for (int k = 0; k < width; k += 4) std::memcpy(&out[k / 4 * height + r], rows.bytes + from + k, sizeof(Unit));
-        } else {
-          for (int k = 0; k < width; ++k) std::memcpy(&out[k * height + r], rows.floats + from + k, sizeof(Unit));
+        for (int unit = 0; unit < units_of(width, count); ++unit) {
+          const void* in = width == Width::bf16 ? static_cast<const void*>(rows.floats + from + unit) : rows.bytes + from + unit * 4;
+          std::memcpy(&out[unit * height + r], in, sizeof(Unit));
         }
       }
     }

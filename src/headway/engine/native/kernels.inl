@@ -274,7 +274,7 @@ struct Compiled {
     float* sums;          // (rows, kPanel): what the parts before it gave, as floats or integers
   };
 
-  // The weights of a part as the loops take them: 16 bits as 32, 8 as 16, 4 as a byte each.
+  // The weights of a part as the loops take them: 16 bits as 32, 8 as they are, 4 as a byte each.
   template <Width WIDTH>
   static const void* laid_out(const Matrix& matrix, const Part& part) {
     const std::uint8_t* panel = matrix.panel(part.panel);
@@ -290,13 +290,7 @@ struct Compiled {
       }
       return floats;
     }
-    if constexpr (WIDTH == Width::s8) {
-      std::int16_t* words = room<std::int16_t>(count);
-      for (int k = part.first; k < std::min(part.last, matrix.inputs); k += 4) {
-        L::Loops::widen(panel + static_cast<std::size_t>(k) * kPanel, words + (k - part.first) * kPanel);
-      }
-      return words;
-    }
+    if constexpr (WIDTH == Width::s8) return panel + static_cast<std::size_t>(part.first) * kPanel;
     constexpr int half = kGroup * kPanel / 2;
     std::uint8_t* bytes = room<std::uint8_t>(count);
     std::uint8_t* out = bytes;
@@ -314,7 +308,7 @@ struct Compiled {
     using Loops = typename L::Loops;
     using Sums = std::conditional_t<WIDTH == Width::s8, typename Loops::OfIntegers, typename Loops::OfFloats>;
     using Whole = std::conditional_t<WIDTH == Width::s8, I, F>;
-    const int row = tile * tile_rows(product.rows.count);
+    const int row = tile * tile_rows(WIDTH, product.rows.count);
     const int count = part.last - part.first;
     const Unit* inputs = product.rows.tiles + units_at(WIDTH, product.rows.count, tile, part.first, count);
     typename Sums::Register sums[ROWS][2] = {};
@@ -326,8 +320,8 @@ struct Compiled {
       const int last = std::min(part.last, padded(product.matrix->inputs, 2));
       Loops::floats(static_cast<const float*>(part.weights), inputs, last - part.first, sums);
     } else if constexpr (WIDTH == Width::s8) {
-      const int last = std::min(part.last, padded(product.matrix->inputs, 4));
-      Loops::words(static_cast<const std::int16_t*>(part.weights), inputs, (last - part.first) / 2, sums);
+      const std::uint8_t* calm = product.matrix->calm_groups(part.panel) + part.first / kGroup;
+      Loops::bytes(static_cast<const std::uint8_t*>(part.weights), calm, inputs, count / kGroup, sums);
     } else {
       own_groups(product, part, row, inputs, sums);
     }
@@ -394,8 +388,9 @@ struct Compiled {
       Part part{panel, first, std::min(inputs, first + together), nullptr, nullptr};
       part.weights = laid_out<WIDTH>(*product.matrix, part);
       if (inputs > together) part.sums = &room<Sum>(static_cast<std::size_t>(count) * kPanel)->value;
-      for (int tile = 0; tile < tiles_of(count); ++tile) {
-        own_rows<WIDTH, kMostTileRows>(product, part, tile, std::min(tile_rows(count), count - tile * tile_rows(count)));
+      const int height = tile_rows(WIDTH, count);
+      for (int tile = 0; tile < tiles_of(WIDTH, count); ++tile) {
+        own_rows<WIDTH, most_tile_rows(WIDTH)>(product, part, tile, std::min(height, count - tile * height));
       }
     }
   }

@@ -58,24 +58,46 @@ struct Avx2Loops {
     copy(own, sums);
   }
 
-  // Pairs of 16-bit numbers: weights [pair][16][2], inputs [pair][ROWS].
+  // Groups of weights of 8 bits, [group][8][16][4], inputs [group][8][ROWS]. A product is the weight's size times the
+  // input with the weight's sign. In a calm group (see matrix.h) two sums of two products are added in 16 bits.
   template <int ROWS>
-  [[gnu::noinline]] static void words(const std::int16_t* weights, const Unit* inputs, int count, __m256i (&sums)[ROWS][2]) {
+  [[gnu::noinline]] static void bytes(const std::uint8_t* weights, const std::uint8_t* calm, const Unit* inputs, int groups,
+                                      __m256i (&sums)[ROWS][2]) {
     __m256i own[ROWS][2];
     copy(sums, own);
-    for (int pair = 0; pair < count; ++pair) {
-      const __m256i low = at(weights + pair * 2 * kPanel);
-      const __m256i high = at(weights + pair * 2 * kPanel + 16);
+    for (int step = 0; step < groups * 4; ++step, weights += 8 * kPanel, inputs += 2 * ROWS) {
+      const __m256i size[4] = {_mm256_abs_epi8(at(weights)), _mm256_abs_epi8(at(weights + 32)),
+                               _mm256_abs_epi8(at(weights + 64)), _mm256_abs_epi8(at(weights + 96))};
+      __builtin_prefetch(weights + kAhead);
+      __builtin_prefetch(weights + kAhead + 64);
+      if (calm[step / 4] == 0) {
+        four_bytes<ROWS>(weights, size[0], size[1], inputs, own);
+        four_bytes<ROWS>(weights + 4 * kPanel, size[2], size[3], inputs + ROWS, own);
+        continue;
+      }
 #pragma GCC unroll 8
       for (int r = 0; r < ROWS; ++r) {
-        asm("vpbroadcastd %[input], %%ymm15\n\t"
-            "vpmaddwd %[low], %%ymm15, %%ymm14\n\t"
-            "vpmaddwd %[high], %%ymm15, %%ymm15\n\t"
-            "vpaddd %%ymm14, %[first], %[first]\n\t"
-            "vpaddd %%ymm15, %[second], %[second]"
-            : [first] "+x"(own[r][0]), [second] "+x"(own[r][1])
-            : [low] "x"(low), [high] "x"(high), [input] "m"(inputs[pair * ROWS + r])
-            : "ymm14", "ymm15");
+        asm("vpbroadcastd %[input], %%ymm12\n\t"
+            "vpbroadcastd %[next], %%ymm13\n\t"
+            "vpsignb %[first], %%ymm12, %%ymm14\n\t"
+            "vpsignb %[second], %%ymm12, %%ymm12\n\t"
+            "vpsignb %[third], %%ymm13, %%ymm15\n\t"
+            "vpsignb %[fourth], %%ymm13, %%ymm13\n\t"
+            "vpmaddubsw %%ymm14, %[size0], %%ymm14\n\t"
+            "vpmaddubsw %%ymm12, %[size1], %%ymm12\n\t"
+            "vpmaddubsw %%ymm15, %[size2], %%ymm15\n\t"
+            "vpmaddubsw %%ymm13, %[size3], %%ymm13\n\t"
+            "vpaddw %%ymm15, %%ymm14, %%ymm14\n\t"
+            "vpaddw %%ymm13, %%ymm12, %%ymm12\n\t"
+            "vpmaddwd %[ones], %%ymm14, %%ymm14\n\t"
+            "vpmaddwd %[ones], %%ymm12, %%ymm12\n\t"
+            "vpaddd %%ymm14, %[low], %[low]\n\t"
+            "vpaddd %%ymm12, %[high], %[high]"
+            : [low] "+x"(own[r][0]), [high] "+x"(own[r][1])
+            : [size0] "x"(size[0]), [size1] "x"(size[1]), [size2] "x"(size[2]), [size3] "x"(size[3]),
+              [first] "m"(in(weights)), [second] "m"(in(weights + 32)), [third] "m"(in(weights + 64)),
+              [fourth] "m"(in(weights + 96)), [input] "m"(inputs[r]), [next] "m"(inputs[ROWS + r]), [ones] "m"(kOnes)
+            : "ymm12", "ymm13", "ymm14", "ymm15");
       }
     }
     copy(own, sums);
@@ -106,17 +128,35 @@ struct Avx2Loops {
     copy(own, sums);
   }
 
-  // 64 weights of 8 bits, [16][4], as words in two pairs each: inputs 0 and 2, then 1 and 3.
-  static void widen(const std::uint8_t* from, std::int16_t* to) {
-    for (int half = 0; half < 2; ++half) {
-      const __m256i bytes = at(from + half * 32);
-      const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + half * 16), even);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32 + half * 16), _mm256_srai_epi16(bytes, 8));
+ private:
+  static constexpr int kAhead = 2048;
+  alignas(32) static constexpr std::int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+  using Register = std::uint8_t[32];
+  static const Register& in(const std::uint8_t* from) { return *reinterpret_cast<const Register*>(from); }
+
+  // Four inputs, whose products fit 16 bits only in pairs.
+  template <int ROWS>
+  static void four_bytes(const std::uint8_t* weights, __m256i low_size, __m256i high_size, const Unit* inputs,
+                         __m256i (&sums)[ROWS][2]) {
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      asm("vpbroadcastd %[input], %%ymm12\n\t"
+          "vpsignb %[first], %%ymm12, %%ymm14\n\t"
+          "vpsignb %[second], %%ymm12, %%ymm12\n\t"
+          "vpmaddubsw %%ymm14, %[low_size], %%ymm14\n\t"
+          "vpmaddubsw %%ymm12, %[high_size], %%ymm12\n\t"
+          "vpmaddwd %[ones], %%ymm14, %%ymm14\n\t"
+          "vpmaddwd %[ones], %%ymm12, %%ymm12\n\t"
+          "vpaddd %%ymm14, %[low], %[low]\n\t"
+          "vpaddd %%ymm12, %[high], %[high]"
+          : [low] "+x"(sums[r][0]), [high] "+x"(sums[r][1])
+          : [low_size] "x"(low_size), [high_size] "x"(high_size), [first] "m"(in(weights)), [second] "m"(in(weights + 32)),
+            [input] "m"(inputs[r]), [ones] "m"(kOnes)
+          : "ymm12", "ymm14");
     }
   }
 
- private:
   template <int ROWS, class T>
   static void copy(const T (&from)[ROWS][2], T (&to)[ROWS][2]) {
 #pragma GCC unroll 8

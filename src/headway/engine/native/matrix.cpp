@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <stdexcept>
 
@@ -41,6 +42,23 @@ void pack_s8(const std::vector<float>& row, int output, std::uint8_t* panel, std
     panel[(input / 4 * kPanel + lane) * 4 + input % 4] =
         static_cast<std::uint8_t>(std::isfinite(inverse) ? rounded(row[input], inverse, 127) : 0);
   }
+}
+
+std::vector<std::uint8_t> calm_of(const Matrix& matrix) {
+  const std::size_t groups = matrix.groups();
+  std::vector<std::uint8_t> calm(matrix.panels * groups, 1);
+  for (int panel = 0; panel < matrix.panels; ++panel) {
+    const auto* weights = reinterpret_cast<const std::int8_t*>(matrix.panel(panel));
+    for (std::size_t eight = 0; eight < groups * kGroup / 8; ++eight, weights += 8 * kPanel) {
+      for (int pair = 0; pair < 2 * kPanel; ++pair) {
+        const std::int8_t* first = weights + 2 * pair;
+        const std::int8_t* second = first + 4 * kPanel;
+        const int size = std::abs(first[0]) + std::abs(first[1]) + std::abs(second[0]) + std::abs(second[1]);
+        if (size > kCalm) calm[panel * groups + eight * 8 / kGroup] = 0;
+      }
+    }
+  }
+  return calm;
 }
 
 // The scale of a group of 4-bit values (-8..7) with the least squared error, among steps about the extreme weight's,
@@ -152,6 +170,7 @@ Matrix pack(Strided weights, const float* bias, int outputs, int inputs, Width w
       for (int input = 0; input < inputs; ++input) words[input * kPanel + lane] = row[input];
     }
   }
+  if (width == Width::s8) matrix.calm = calm_of(matrix);
   return matrix;
 }
 

@@ -21,6 +21,8 @@ inline constexpr int kPanel = 16;  // outputs of a panel, and lanes of every vec
 inline constexpr int kGroup = 32;  // inputs that share a scale at 4 bit
 inline constexpr int kGroupBytes = kPanel * kGroup / 2 + kPanel * 2;
 
+inline constexpr int kCalm = 32767 / 127;
+
 enum class Width : int { f32 = 32, bf16 = 16, s8 = 8, s4 = 4 };
 
 static inline int padded(int count, int to) { return (count + to - 1) / to * to; }
@@ -35,9 +37,14 @@ struct Matrix {
   std::vector<float> scales;  // s8: one an output, padded
   std::vector<float> bias;    // one an output, padded; zeros where there is none
   float unit = 1.0f;          // s4: what every group scale is multiplied by
+  // s8: of each panel, whether a group of kGroup inputs is calm: of every 8 inputs, inputs 0, 1, 4, 5 and inputs 2, 3, 6, 7
+  // have weights whose sizes sum to at most kCalm, so that the sum of their products with bytes fits 16 bits.
+  std::vector<std::uint8_t> calm;
 
+  int groups() const { return padded(inputs, kGroup) / kGroup; }
+  const std::uint8_t* calm_groups(int at) const { return calm.data() + static_cast<std::size_t>(at) * groups(); }
   const std::uint8_t* panel(int at) const { return data.as<std::uint8_t>() + at * panel_bytes; }
-  std::size_t bytes() const { return data.bytes() + (scales.size() + bias.size()) * sizeof(float); }
+  std::size_t bytes() const { return data.bytes() + (scales.size() + bias.size()) * sizeof(float) + calm.size(); }
 };
 
 // rows: (outputs, inputs) floats, where the weight of an output and an input stands at rows[output * by_output + input * by_input].

@@ -89,7 +89,10 @@ Block copied(const void* from, std::size_t bytes) {
 void Parts::keep(const std::string& name, const Matrix& matrix) {
   add(name + ".panels", matrix.data);
   keep(name + ".bias", matrix.bias);
-  if (matrix.width == Width::s8) keep(name + ".scales", matrix.scales);
+  if (matrix.width == Width::s8) {
+    keep(name + ".scales", matrix.scales);
+    add(name + ".calm", copied(matrix.calm.data(), matrix.calm.size()));
+  }
   if (matrix.width == Width::s4) add(name + ".unit", copied(&matrix.unit, sizeof(matrix.unit)));
 }
 
@@ -101,7 +104,12 @@ Matrix Parts::matrix(const std::string& name, int outputs, int inputs, Width wid
   Matrix made = unfilled(outputs, inputs, width);
   made.data = need(name + ".panels", made.panels * made.panel_bytes);
   made.bias = numbers(name + ".bias", static_cast<std::size_t>(made.panels) * kPanel);
-  if (width == Width::s8) made.scales = numbers(name + ".scales", static_cast<std::size_t>(made.panels) * kPanel);
+  if (width == Width::s8) {
+    made.scales = numbers(name + ".scales", static_cast<std::size_t>(made.panels) * kPanel);
+    const std::size_t groups = static_cast<std::size_t>(made.panels) * made.groups();
+    const auto* calm = need(name + ".calm", groups).as<std::uint8_t>();
+    made.calm.assign(calm, calm + groups);
+  }
   if (width == Width::s4) made.unit = numbers(name + ".unit", 1)[0];
   return made;
 }
