@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from headway.nn.attention import Rotate
 from headway.nn.packing import Packing
 from headway.nn.trace import Watch
+from headway.nn.uncompiled import uncompiled
 
 _EXACT = (torch.float32, torch.float64)
 """The precisions in which transforms are computed as they come; others are computed in float32."""
@@ -53,16 +54,11 @@ class NoMixer(nn.Module):
         return x.new_zeros(1, 1).expand_as(x)
 
 
+@uncompiled
 def _transform(x: Tensor, packing: Packing, hartley: bool) -> Tensor:
     """x (N, D) -> (N, D)."""
-    result: Tensor = _uncompiled(x, packing, hartley)
+    result: Tensor = _Transform.apply(x, packing, hartley)  # type: ignore[no-untyped-call]
     return result
-
-
-@torch.compiler.disable  # type: ignore[untyped-decorator]
-def _uncompiled(x: Tensor, packing: Packing, hartley: bool) -> Any:
-    """Torch's compiler has no code for complex numbers: it would warn, and be slower."""
-    return _Transform.apply(x, packing, hartley)  # type: ignore[no-untyped-call]
 
 
 class _Transform(torch.autograd.Function):

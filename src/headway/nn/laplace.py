@@ -15,6 +15,7 @@ from headway.nn.attention import Rotate
 from headway.nn.linear import Linear
 from headway.nn.packing import Packing
 from headway.nn.trace import Watch
+from headway.nn.uncompiled import uncompiled
 
 _LONGEST = 1000.0
 """Tokens after which the slowest mode of a fresh bank has faded to 1 / e; the fastest fades within one."""
@@ -97,8 +98,7 @@ class LaplaceMixer(nn.Module):
         return self.output((parts + self.skip * signal).to(gate.dtype) * functional.silu(gate))  # type: ignore[no-any-return]
 
 
-# Torch's compiler has no code for complex numbers: it would warn, and be slower. So it stops before these two.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def _remember(mixer: LaplaceMixer, signal: Tensor, before: Tensor | None) -> tuple[Tensor, Tensor]:
     """signal (B, T, 2 M), states before it (B, M) -> the states' parts (B, T, 2 M), and the states (B, T, M)."""
     driven, decay = mixer.drive(signal)
@@ -106,7 +106,7 @@ def _remember(mixer: LaplaceMixer, signal: Tensor, before: Tensor | None) -> tup
     return torch.view_as_real(states).flatten(-2), states
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def _remember_rows(mixer: LaplaceMixer, signal: Tensor, packing: Packing) -> Tensor:
     """signal (N, 2 M) of packed rows -> the states' parts (N, 2 M)."""
     driven, decay = mixer.drive(signal)
