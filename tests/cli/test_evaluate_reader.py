@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from headway.engine.extension import is_built
 from headway.formats.folder import save
 from headway.formats.reader_settings import ReaderSettings, write_reader_settings
 from headway.models.bert import BERT
@@ -82,6 +83,23 @@ def test_hidden_words_are_scored_on_text(command: Callable, filler: str, tmp_pat
     assert "bits per masked token" in result.out and "(30 %, seed 1)" in result.out
     found = json.loads(command("evaluate", filler, str(path), "--every-token", "--tokens", "5", "--json").out)
     assert found["task"] == "fill" and found["masked"] == 5 and found["pseudo_bits_per_byte"] > 0
+
+
+@pytest.mark.skipif(not is_built(), reason="the compiled engine is not built here")
+def test_a_reader_is_scored_in_the_engine_at_fewer_bits(command: Callable, filler: str, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(TEXTS))
+    bits = [
+        json.loads(command("evaluate", filler, str(path), "--json", *options).out)["bits_per_masked_token"]
+        for options in ([], ["--engine", "compiled"], ["--bits", "4"])
+    ]
+    assert bits[1] == pytest.approx(bits[0], rel=1e-4) and bits[2] != bits[0]
+    assert bits[2] == pytest.approx(bits[0], rel=0.1)
+
+
+def test_pytorch_has_no_bits(command: Callable, judge: str, reviews: str) -> None:
+    result = command("evaluate", judge, reviews, "--engine", "torch", "--bits", "8")
+    assert result.code == 2 and "leave out one" in " ".join(result.err.split())
 
 
 @pytest.mark.parametrize(

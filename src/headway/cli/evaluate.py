@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class OfText:
-    """For models that write; the engine for those that translate too, the texts' field for those that read."""
+    """For models that write; the engine for all others too, the texts' field for those that read."""
 
     stride: Annotated[int | None, Parameter(help="Tokens a window moves on; default: half the context.")] = None
     engine: Annotated[Literal["torch", "compiled"] | None, Parameter(help="What runs it; default: torch.")] = None
@@ -94,14 +94,14 @@ def evaluate(
     kind = "translates" if pairs.hypotheses is not None else _kind(system)
     if kind == "reads":
         _refuse("is of models that translate, and this one reads", replace(pairs, against=None), scored)
-        _refuse("is of models that write, and this one reads", replace(text, text_field=None))
+        _refuse("is of models that write, and this one reads", replace(text, text_field=None, engine=None, bits=None))
         _check_other(pairs.against)
         progress = _show_read if sys.stderr.isatty() else None
         evaluate_reading(
             (system, pairs.against),
             place,
             readers,
-            text_field=text.text_field,
+            running=text,
             device=device,
             dtype=dtype,
             json=json,

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from headway.cli.output import note, print_json, print_rows
 
 if TYPE_CHECKING:
+    from headway.cli.evaluate import OfText
     from headway.evaluation.classification_scores import ClassificationScores, LabelScore, LabelSetScores
     from headway.evaluation.question_scores import QuestionScores
     from headway.evaluation.reading import ReaderEvaluation
@@ -44,7 +45,7 @@ def evaluate_reading(
     file: str,
     options: OfReaders,
     *,
-    text_field: str | None,
+    running: "OfText",
     device: str,
     dtype: str | None,
     json: bool,
@@ -65,8 +66,10 @@ def evaluate_reading(
         tokens=options.tokens,
     )
     model, other = models
+    engine = running.engine or ("auto" if running.bits else "torch")
     reader, beside = (
-        None if name is None else Reader(name, device=device, engine="torch", dtype=dtype) for name in models
+        None if name is None else Reader(name, device=device, engine=engine, dtype=dtype, bits=running.bits)
+        for name in models
     )
     assert reader is not None
     fills = reader.settings.task is None
@@ -75,7 +78,7 @@ def evaluate_reading(
             "--mask-share, --mask-seed, --whole-words, --every-token and --tokens are of models that fill in hidden "
             f"words, but the task of {model} is {reader.settings.task}\nLeave them out."
         )
-    fields = ReaderFields(text=text_field, label=options.label_field, other=options.other_field)
+    fields = ReaderFields(text=running.text_field, label=options.label_field, other=options.other_field)
     if beside is not None:
         report = compare_readers(reader, beside, file, fields=fields, baseline=options.baseline, progress=progress)
     else:

@@ -5,22 +5,22 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import torch
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Given = TypeVarTuple("Given")
+Result = TypeVar("Result")
 
 
-def uncompiled(function: Callable[P, R]) -> Callable[P, R]:
+def uncompiled(function: Callable[[*Given], Result]) -> Callable[[*Given], Result]:
     """The function, before which the compiler stops: it has no code for complex numbers, would warn and be slower."""
 
     @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+    def run(*given: *Given) -> Result:
         if torch.compiler.is_compiling():
-            stopped: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
-            return stopped(*args, **kwargs)
-        return function(*args, **kwargs)
+            stopped: Callable[[*Given], Result] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+            return stopped(*given)
+        return function(*given)
 
     return run
