@@ -94,7 +94,7 @@ class Cache:
 
     def _opened(self, path: Path, bits: int, as_stored: bool, threads: int) -> CompiledDecoder | None:
         """None where it is of other weights, or not what is asked for."""
-        with contextlib.closing(CacheFile(path)) as file:
+        with CacheFile(path) as file:
             header = file.header
             if (header.packing, header.family, header.bits) != (PACKING, "gpt2", bits):
                 return None

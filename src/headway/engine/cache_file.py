@@ -14,7 +14,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from headway.engine.extension import native, threads_here
 from headway.errors import FormatError, ResourceError
@@ -57,7 +57,7 @@ class Header:
 
 
 class CacheFile:
-    """An open file whose header was found whole."""
+    """An open file whose header was found whole; a context that closes it."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where it cannot be opened, FormatError where it is damaged."""
@@ -82,7 +82,10 @@ class CacheFile:
             raise FormatError("its parts are not those that were written")
         return parts
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
         self._file.close()
 
 
