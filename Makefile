@@ -12,16 +12,17 @@ WANTED := $(shell (pwd; cat pyproject.toml constraints.txt CMakeLists.txt src/he
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo page test check bench bench-engine attack sanitize clean
+.PHONY: help setup demo page test soak check bench bench-engine attack sanitize clean
 
 help:
 	@echo "make demo    set up, then write from the bundled model (needs no network once set up)"
 	@echo "make page    set up, then serve the bundled models and the page"
 	@echo "make test    run the tests (all but the marks soak, night and gpu)"
+	@echo "make soak    run the tests under load alone (the mark soak)"
 	@echo "make check   formatting, lint, types and the import rules"
 	@echo "make bench   run every benchmark, one after another"
 	@echo "make bench-engine  run the CPU engine beside other libraries, which are installed into $(PEERS)"
-	@echo "make attack  start a server and try to bring it down, on this machine alone"
+	@echo "make attack  start servers and try to bring them down, on this machine alone (about an hour)"
 	@echo "make sanitize  run the engine's tests over a build that checks memory and arithmetic"
 	@echo "make setup   make $(VENV) and install headway into it"
 	@echo "make clean   remove $(VENV), $(PEERS) and everything that was built"
@@ -49,6 +50,9 @@ page: setup
 test: setup
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not soak and not night and not gpu"
 
+soak: setup
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m soak
+
 check: setup
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
@@ -61,7 +65,7 @@ bench: setup
 	@for file in $(filter-out benchmarks/attack.py benchmarks/served.py,$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
 attack: setup
-	$(BIN)/python benchmarks/attack.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/attack.py --full
 
 bench-engine: setup $(PEERS)/.stamp
 	$(BIN)/python benchmarks/engine.py --peers-python $(PEERS)/bin/python --work build/bench-engine

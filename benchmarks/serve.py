@@ -1,13 +1,15 @@
-"""What the server costs: the first token, 16 clients at once, the fairness of 50, and refusals at twice the capacity.
+"""What the server costs beside the engine that it serves: the first token, 16 clients at once, a room of 50.
 
-One command: `python benchmarks/serve.py` (the bundled writer; another with `--model FOLDER`, or a model of random
-weights of GPT-2's smallest size with `--model random`). The server runs in a process of its own, the clients reach it
-over loopback, and the engine's own batch is measured in this process before. `--smoke` is a short run of a tiny model.
+One command: `python benchmarks/serve.py` (random weights at GPT-2's smallest published size, 8 bits; another model with
+`--model`). The server runs in a process of its own and the clients reach it over loopback. The engine's own batch is
+measured through the decoding protocol in this process, taking turns with the server, one of them at work at a time.
+Choices are greedy everywhere. `--peers-python` adds llama.cpp's server. `--smoke` is a short run of a tiny model.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import tempfile
@@ -17,7 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from serve_peers.llama_server import Peer, llama_rate
 from served import Answer, Server, request, serving
+
+_WORDS = (
+    "the of and to in is that it was for on are as with his they at be this from have or by one had not but what all "
+    "were when we there can an your which their said if do will each about how up out them then she many some so these "
+    "would other into has more her two like him see time could no make than first been its who now people my made over"
+).split()
 
 
 @dataclass(frozen=True)
@@ -25,53 +34,53 @@ class Sizes:
     """How much is measured."""
 
     prompt: int = 50
-    first_tokens: int = 30
+    first_tokens: int = 20
     clients: int = 16
     phones: int = 50
     new_tokens: int = 64
-    flood: int = 700  # above twice the default rows and queue
-    flood_tokens: int = 16
+    turns: int = 3
 
 
-SMOKE = Sizes(prompt=7, first_tokens=3, clients=3, phones=5, new_tokens=8, flood=30, flood_tokens=4)
+SMOKE = Sizes(prompt=7, first_tokens=3, clients=3, phones=5, new_tokens=8, turns=1)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The same text twice."""
+
+    text: str
+    ids: list[int]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was found; times in milliseconds, rates in tokens per second."""
+    """What was found; times in milliseconds, rates in tokens per second, prompts included in their time."""
 
     first_token_median: float
     first_token_p95: float
+    engine_first_token_median: float
     alone_rate: float
-    engine_batch_rate: float
+    engine_rate: float
     served_rate: float
     share_of_engine: float
-    slowest_over_median: float
-    phones_rate: float
-    accepted: int
-    refused: int
-    lost: int
-    refusal_p99: float
-    memory_growth: float
+    room_rate: float
+    room_slowest_over_median: float
+    room_first_token_median: float
+    room_first_token_p95: float
 
 
-def prompts_of(count: int, length: int, vocabulary: int) -> list[list[int]]:
-    """Different prompts of random tokens, so that no cache of prefixes helps."""
-    draw = random.Random(11)
-    return [[draw.randrange(min(vocabulary, 200)) for _ in range(length)] for _ in range(count)]
+def prompts_of(tokenizer: Any, count: int, length: int, seed: int) -> list[Prompt]:
+    """Different prompts of so many tokens each, so that no cache of prefixes helps."""
+    draw, prompts = random.Random(seed), []
+    for _ in range(count):
+        ids = tokenizer.encode("".join(f" {draw.choice(_WORDS)}" for _ in range(length)))[:length]
+        prompts.append(Prompt(tokenizer.decode(ids), ids))
+    return prompts
 
 
 def job(model: str, prompt: Sequence[int], new_tokens: int) -> dict[str, Any]:
     """A request that writes exactly so many tokens, unless the end of the text comes first."""
-    return {
-        "model": model,
-        "prompt": list(prompt),
-        "max_tokens": new_tokens,
-        "temperature": 1.0,
-        "seed": 1,
-        "stream": True,
-        "user": str(prompt[:4]),
-    }
+    return {"model": model, "prompt": list(prompt), "max_tokens": new_tokens, "temperature": 0.0, "stream": True}
 
 
 async def together(port: int, jobs: Sequence[dict[str, Any]]) -> tuple[list[Answer], float]:
@@ -94,112 +103,142 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
 
 
-def batch_rate(folder: str, prompts: Sequence[Sequence[int]], new_tokens: int) -> float:
-    """The engine's own batch in this process: tokens per second, prompts included in the time."""
-    from headway import Writer
-    from headway.decoding.choice import Choice
-    from headway.decoding.rows import Rows
+class Engine:
+    """The model through the decoding protocol alone."""
 
-    writer = Writer(folder)
-    rates = []
-    for _ in range(3):
-        began, written = time.perf_counter(), 0
-        rows = Rows(writer.model, vocabulary=writer.tokenizer.size)
-        for prompt in prompts:
-            rows.add(list(prompt), Choice(temperature=1.0, seed=1), max_new_tokens=new_tokens)
-        while len(rows):
-            written += len(rows.step())
-        rates.append(written / (time.perf_counter() - began))
-    return statistics.median(rates)
+    def __init__(self, folder: str, bits: int | None) -> None:
+        from headway import Writer
+
+        self.writer = Writer(folder, bits=bits)
+
+    def rate(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> float:
+        """Tokens per second of one batch, the reading of the prompts included in the time."""
+        import numpy
+
+        model = self.writer.model
+        began = time.perf_counter()
+        new = numpy.array(prompts, dtype=numpy.int64)
+        state: Any = model.start(rows=len(prompts))
+        for _ in range(new_tokens):
+            counts = numpy.full(len(prompts), new.shape[1], dtype=numpy.int64)
+            logits, state = model.step(new, counts, state)
+            new = numpy.asarray(logits).argmax(axis=-1)[:, None].astype(numpy.int64)
+        return len(prompts) * new_tokens / (time.perf_counter() - began)
 
 
-async def measure(server: Server, model: str, vocabulary: int, engine_rate: float, sizes: Sizes) -> Figures:
-    """Everything, one after another. Raises RuntimeError where an answer that should come did not."""
-    port = server.port
-    alone = []
-    for prompt in prompts_of(sizes.first_tokens + 1, sizes.prompt, vocabulary):
-        alone += (await together(port, [job(model, prompt, sizes.new_tokens)]))[0]
-    firsts = [1e3 * answer.times[0] for answer in alone[1:] if answer.times]  # the first request warms up
-    if len(firsts) < sizes.first_tokens:
-        raise RuntimeError(f"a request alone was not answered: {alone[-1].status} {alone[-1].body or alone[-1].error}")
-    prompts = prompts_of(sizes.clients, sizes.prompt, vocabulary)
-    runs = [await together(port, [job(model, prompt, sizes.new_tokens) for prompt in prompts]) for _ in range(3)]
-    served = statistics.median(tokens_of(answers) / seconds for answers, seconds in runs)
-    phones = prompts_of(sizes.phones, sizes.prompt, vocabulary)
-    room, seconds = await together(port, [job(model, prompt, sizes.new_tokens) for prompt in phones])
-    rates = sorted(rate_of(answer) for answer in room)
-    before = server.memory()
-    flood = prompts_of(sizes.flood, sizes.prompt, vocabulary)
-    crowd, _ = await together(port, [job(model, prompt, sizes.flood_tokens) for prompt in flood])
-    refused = [answer for answer in crowd if answer.status == 429]
-    accepted = [answer for answer in crowd if answer.status == 200]
+async def first_tokens(port: int, model: str, prompts: Sequence[Prompt], new_tokens: int) -> list[Answer]:
+    """One after another. Raises RuntimeError where an answer did not come."""
+    answers = []
+    for prompt in prompts:
+        answers += (await together(port, [job(model, prompt.ids, new_tokens)]))[0]
+        if not answers[-1].times:
+            failed = answers[-1]
+            raise RuntimeError(f"a request alone was not answered: {failed.status} {failed.body or failed.error}")
+    return answers
+
+
+def measure(server: Server, model: str, engine: Any, tokenizer: Any, sizes: Sizes) -> Figures:
+    """Everything, one after another. Raises RuntimeError where a request alone is not answered."""
+    port, ask = server.port, sizes.new_tokens
+    asyncio.run(first_tokens(port, model, prompts_of(tokenizer, 2, sizes.prompt, 1), 2))  # warms up
+    alone = asyncio.run(
+        first_tokens(port, model, prompts_of(tokenizer, sizes.first_tokens, sizes.prompt, 2), min(ask, 16))
+    )
+    firsts = [1e3 * answer.times[0] for answer in alone]
+    bare = [1e3 / engine.rate([prompt.ids], 1) for prompt in prompts_of(tokenizer, len(firsts), sizes.prompt, 4)]
+    own, served = [], []
+    for turn in range(sizes.turns):
+        prompts = [prompt.ids for prompt in prompts_of(tokenizer, sizes.clients, sizes.prompt, 10 + turn)]
+        own.append(engine.rate(prompts, ask))
+        answers, seconds = asyncio.run(together(port, [job(model, prompt, ask) for prompt in prompts]))
+        served.append(tokens_of(answers) / seconds)
+    phones = prompts_of(tokenizer, sizes.phones, sizes.prompt, 3)
+    room, seconds = asyncio.run(together(port, [job(model, phone.ids, ask) for phone in phones]))
+    rates = [rate_of(answer) for answer in room]
+    waits = [1e3 * answer.times[0] for answer in room if answer.times]
     return Figures(
         first_token_median=statistics.median(firsts),
         first_token_p95=percentile(firsts, 0.95),
-        alone_rate=statistics.median(rate_of(answer) for answer in alone[1:]),
-        engine_batch_rate=engine_rate,
-        served_rate=served,
-        share_of_engine=served / engine_rate,
-        slowest_over_median=rates[0] / max(statistics.median(rates), 1e-9),
-        phones_rate=tokens_of(room) / seconds,
-        accepted=len(accepted),
-        refused=len(refused),
-        lost=len(crowd) - len(refused) - sum(answer.finished for answer in accepted),
-        refusal_p99=1e3 * percentile([answer.seconds for answer in refused], 0.99),
-        memory_growth=(server.memory() - before) / max(before, 1),
+        engine_first_token_median=statistics.median(bare),
+        alone_rate=statistics.median(rate_of(answer) for answer in alone),
+        engine_rate=statistics.median(own),
+        served_rate=statistics.median(served),
+        share_of_engine=statistics.median(mine / its for mine, its in zip(served, own, strict=True)),
+        room_rate=tokens_of(room) / seconds,
+        room_slowest_over_median=min(rates) / max(statistics.median(rates), 1e-9),
+        room_first_token_median=statistics.median(waits) if waits else float("nan"),
+        room_first_token_p95=percentile(waits, 0.95),
     )
 
 
 def random_model(folder: Path, *, tiny: bool) -> str:
-    """A GPT-2 with random weights and the shipped vocabulary: of the smallest published size, or tiny."""
+    """A GPT-2 with random weights and the shipped vocabulary, of the smallest published size or tiny, if not there."""
     import torch
 
     import headway
     from headway.models.gpt2 import GPT2, SIZES, GPT2Config
 
-    torch.manual_seed(0)
-    tokenizer = headway.Tokenizer.load("gpt2")
-    small = GPT2Config(vocabulary=tokenizer.size, context=256, width=16, n_layers=2, n_heads=2)
-    headway.save(GPT2(small if tiny else SIZES["124M"]), tokenizer, folder / "random")
-    return str(folder / "random")
+    made = folder / ("tiny" if tiny else "gpt2-124m")
+    if not made.exists():
+        torch.manual_seed(0)
+        tokenizer = headway.Tokenizer.load("gpt2")
+        small = GPT2Config(vocabulary=tokenizer.size, context=256, width=16, n_layers=2, n_heads=2)
+        headway.save(GPT2(small if tiny else SIZES["124M"]), tokenizer, made)
+    return str(made)
 
 
-def lines_of(model: str, figures: Figures, sizes: Sizes) -> list[str]:
+def lines_of(model: str, figures: Figures, peer: Peer | None, sizes: Sizes) -> list[str]:
     """The table."""
-    return [
+    lines = [
         f"{model}, prompts of {sizes.prompt} tokens, {sizes.new_tokens} new ones",
-        f"first token alone         {figures.first_token_median:9.1f} ms   (95 %: {figures.first_token_p95:.1f} ms)",
-        f"one client                {figures.alone_rate:9.1f} tokens/s",
-        f"{sizes.clients:2} clients                {figures.served_rate:9.1f} tokens/s, "
-        f"{figures.share_of_engine:.0%} of the engine's own batch ({figures.engine_batch_rate:.1f})",
-        f"{sizes.phones:2} clients                {figures.phones_rate:9.1f} tokens/s, "
-        f"the slowest has {figures.slowest_over_median:.2f} of the median's rate",
-        f"{sizes.flood} requests at once     {figures.accepted} accepted, {figures.refused} refused, "
-        f"{figures.lost} lost; refusals within {figures.refusal_p99:.1f} ms (99 %), "
-        f"memory {figures.memory_growth:+.1%}",
+        f"first token alone  {figures.first_token_median:8.1f} ms (95 %: {figures.first_token_p95:.1f} ms), "
+        f"{figures.engine_first_token_median:.1f} ms of the engine",
+        f"one client         {figures.alone_rate:8.1f} tokens/s",
+        f"{sizes.clients:2} clients         {figures.served_rate:8.1f} tokens/s, {figures.share_of_engine:.0%} "
+        f"of the engine's own batch ({figures.engine_rate:.1f})",
+        f"{sizes.phones:2} clients         {figures.room_rate:8.1f} tokens/s, the slowest has "
+        f"{figures.room_slowest_over_median:.2f} of the median's rate, first token "
+        f"{figures.room_first_token_median:.0f} ms (95 %: {figures.room_first_token_p95:.0f} ms)",
     ]
+    if peer is not None:
+        measured = f"{peer.rate:8.1f} tokens/s" if peer.rate is not None else f"not measured: {peer.why}"
+        times = f", {figures.served_rate / peer.rate:.2f} times that here" if peer.rate else ""
+        lines.append(f"llama.cpp's server {measured}{times}")
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> Figures:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="writer", help='a folder, a bundled name, or "random"')
+    parser.add_argument("--model", default="random", help='a folder, a bundled name, or "random"')
+    parser.add_argument("--bits", type=int, default=8, help="of the weights in the engine")
+    parser.add_argument("--threads", type=int, default=None, help="of the engine, here and in the server")
+    parser.add_argument("--work", type=Path, default=None, help="keeps what is made here for the next run")
+    parser.add_argument("--peers-python", default=None, help="a Python with llama-cpp-python's server")
     parser.add_argument("--smoke", action="store_true", help="a short run of a tiny model, to see that it works")
     parser.add_argument("--json", action="store_true", help="print one object")
     given = parser.parse_args(arguments)
     sizes = SMOKE if given.smoke else Sizes()
-    with tempfile.TemporaryDirectory() as folder:
+    if given.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(given.threads)  # read by the engine, and by the server's process
+    with tempfile.TemporaryDirectory() as temporary:
+        work = given.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
         made = given.smoke or given.model == "random"
-        model = random_model(Path(folder), tiny=given.smoke) if made else given.model
-        prompts = prompts_of(sizes.clients, sizes.prompt, 200)
-        rate = batch_rate(model, prompts, sizes.new_tokens)
-        with serving([model]) as server:
-            listed = asyncio.run(request(server.port, "GET", "/v1/models")).body
-            name, vocabulary = listed["data"][0]["id"], listed["data"][0]["headway"]["vocabulary"]
-            figures = asyncio.run(measure(server, name, vocabulary, rate, sizes))
+        model = random_model(work, tiny=given.smoke) if made else given.model
+        engine = Engine(model, given.bits)
+        with serving([model], "--bits", str(given.bits)) as server:
+            name = asyncio.run(request(server.port, "GET", "/v1/models")).body["data"][0]["id"]
+            figures = measure(server, name, engine, engine.writer.tokenizer, sizes)
+        peer = None
+        if given.peers_python is not None:
+            prompts = prompts_of(engine.writer.tokenizer, sizes.clients, sizes.prompt, 10)
+            threads = getattr(engine.writer.model, "threads", 1)
+            texts = [prompt.text for prompt in prompts]
+            peer = llama_rate(given.peers_python, model, work, texts, new_tokens=sizes.new_tokens, threads=threads)
     if given.json:
-        print(json.dumps(asdict(figures)))
+        print(json.dumps({**asdict(figures), "llama_server": None if peer is None else asdict(peer)}))
     else:
-        print("\n".join(lines_of(name, figures, sizes)))
+        print("\n".join(lines_of(name, figures, peer, sizes)))
     return figures
 
 

@@ -20,6 +20,7 @@ from typing import Any
 HOST = "127.0.0.1"
 READY_SECONDS = 180.0
 ANSWER_SECONDS = 300.0
+_MOST = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,15 @@ class Answer:
     seconds: float = 0.0
     times: list[float] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
+    texts: int = 0  # events with text in them
     finished: bool = False
+    reasons: int = 0  # finish reasons
     error: Any = None
     body: Any = None
 
 
 @contextlib.contextmanager
-def serving(models: Sequence[str], *more: str) -> Iterator[Server]:
+def serving(models: Sequence[str], *more: str, key: str | None = None) -> Iterator[Server]:
     """The server, once it is ready; it ends with the block. Raises RuntimeError where it does not get ready."""
     with socket.socket() as free:
         free.bind((HOST, 0))
@@ -64,7 +67,7 @@ def serving(models: Sequence[str], *more: str) -> Iterator[Server]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         began = time.monotonic()
-        while asyncio.run(_status(port, "/readyz")) != 200:
+        while asyncio.run(_status(port, "/readyz", key)) != 200:
             if process.poll() is not None or time.monotonic() - began > READY_SECONDS:
                 raise RuntimeError(f"{' '.join(command[1:])} did not get ready (exit code {process.poll()})")
             time.sleep(0.1)
@@ -78,9 +81,9 @@ def serving(models: Sequence[str], *more: str) -> Iterator[Server]:
             process.wait()
 
 
-async def _status(port: int, path: str) -> int:
+async def _status(port: int, path: str, key: str | None) -> int:
     try:
-        return (await request(port, "GET", path, limit=10.0)).status
+        return (await request(port, "GET", path, key=key, limit=10.0)).status
     except (OSError, asyncio.IncompleteReadError, TimeoutError):
         return 0
 
@@ -92,7 +95,13 @@ async def request(
     return await asyncio.wait_for(_request(port, method, path, body, key), limit)
 
 
-async def _request(port: int, method: str, path: str, body: Any, key: str | None) -> Answer:
+async def begun(port: int, method: str, path: str, body: Any, answer: Answer) -> None:
+    """As `request`, into an answer that its caller holds: what came before an error is seen then."""
+    await asyncio.wait_for(_request(port, method, path, body, None, answer), ANSWER_SECONDS)
+
+
+# Six parameters: a request's own, and where its answer goes.
+async def _request(port: int, method: str, path: str, body: Any, key: str | None, into: Answer | None = None) -> Answer:
     content = b"" if body is None else json.dumps(body).encode()
     lines = [
         f"{method} {path} HTTP/1.1",
@@ -102,7 +111,7 @@ async def _request(port: int, method: str, path: str, body: Any, key: str | None
     ]
     lines += ["Content-Type: application/json"] * (body is not None)
     lines += [f"Authorization: Bearer {key}"] * (key is not None)
-    answer, began = Answer(), time.perf_counter()
+    answer, began = into or Answer(), time.perf_counter()
     reader, writer = await asyncio.open_connection(HOST, port, limit=1 << 22)
     try:
         writer.write("\r\n".join([*lines, "", ""]).encode() + content)
@@ -112,7 +121,7 @@ async def _request(port: int, method: str, path: str, body: Any, key: str | None
         if "text/event-stream" in headers.get("content-type", ""):
             await _events(reader, answer, began)
         else:
-            text = await reader.read(1 << 26)
+            text = await _bounded(reader)
             answer.body = _json(_unchunked(text) if headers.get("transfer-encoding") == "chunked" else text)
     finally:
         answer.seconds = time.perf_counter() - began
@@ -140,12 +149,22 @@ async def _events(reader: asyncio.StreamReader, answer: Answer, began: float) ->
         event = _json(data)
         if not isinstance(event, dict) or "error" in event:
             answer.error = event
-            return
+            continue
         now = time.perf_counter() - began
         for choice in event.get("choices", ()):
             ids = choice.get("ids") or []
             answer.ids += ids
             answer.times += [now] * len(ids)
+            answer.texts += bool(choice.get("text"))
+            answer.reasons += choice.get("finish_reason") is not None
+
+
+async def _bounded(reader: asyncio.StreamReader) -> bytes:
+    """What comes until the server closes, and not more than a right answer can have."""
+    found = bytearray()
+    while len(found) < _MOST and (part := await reader.read(1 << 20)):
+        found += part
+    return bytes(found)
 
 
 def _unchunked(text: bytes) -> bytes:

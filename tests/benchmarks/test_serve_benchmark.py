@@ -5,6 +5,7 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,21 +92,62 @@ def test_streams_chunks_and_refusals_are_read(stand_in: StandIn) -> None:
     assert (refused.status, refused.retry_after, refused.body) == (429, "2", {"error": {}})
 
 
-def test_figures_count_what_was_accepted_refused_and_lost(stand_in: StandIn) -> None:
-    from serve import SMOKE, lines_of, measure
+class Alike:
+    """Stands in for an engine and for a tokenizer."""
 
-    figures = asyncio.run(measure(stand_in, "small", 300, 50.0, SMOKE))
-    assert figures.accepted == 3 and figures.refused == SMOKE.flood - 3 and figures.lost == 0
-    assert figures.memory_growth == 0.0 and figures.share_of_engine == figures.served_rate / 50.0
-    assert figures.slowest_over_median == 0.0  # two of the five were refused
+    def rate(self, prompts: list[list[int]], new_tokens: int) -> float:
+        return 50.0
+
+    def encode(self, text: str) -> list[int]:
+        return [len(word) for word in text.split()]
+
+    def decode(self, ids: list[int]) -> str:
+        return " ".join("a" * id for id in ids)
+
+
+def test_figures_are_of_what_reached_the_clients(stand_in: StandIn) -> None:
+    from serve import SMOKE, lines_of, measure
+    from serve_peers.llama_server import Peer
+
+    figures = measure(stand_in, "small", Alike(), Alike(), SMOKE)
+    assert figures.engine_rate == 50.0 and figures.share_of_engine == figures.served_rate / 50.0
+    assert figures.room_slowest_over_median == 0.0  # two of the five were refused
     assert 0.0 < figures.first_token_median <= figures.first_token_p95
-    assert "3 accepted, 27 refused, 0 lost" in "\n".join(lines_of("small", figures, SMOKE))
+    table = "\n".join(lines_of("small", figures, Peer(why="no such module"), SMOKE))
+    assert "3 clients" in table and "not measured: no such module" in table
+
+
+def test_a_python_without_the_other_server_gives_a_reason_and_no_figure(tmp_path: Path) -> None:
+    from serve_peers.llama_server import llama_rate
+
+    peer = llama_rate(str(tmp_path / "nothing"), "model", tmp_path, ["a"], new_tokens=1, threads=1)
+    assert peer.rate is None and peer.why is not None and "nothing" in peer.why
 
 
 def test_an_attacker_reads_a_status_or_that_it_was_cut_off(stand_in: StandIn) -> None:
-    from attack import answer_to, post
+    from attacks.raw import answer_to, post
 
     assert asyncio.run(answer_to(stand_in.port, post(b'{"max_tokens": 1}'))) == 200
     stand_in.full = True
     assert asyncio.run(answer_to(stand_in.port, post(b'{"max_tokens": 1}'))) == 429
     assert post(b"{", length=10**15).endswith(b"Content-Length: 1000000000000000\r\n\r\n{")
+
+
+def test_a_stream_counts_as_ended_only_with_a_reason_or_an_error_and_its_last_event(stand_in: StandIn) -> None:
+    from attacks.ending import _ended
+    from served import Answer
+
+    error = {"error": {"code": "shutting_down"}}
+    assert _ended(Answer(finished=True, reasons=1)) and _ended(Answer(finished=True, error=error))
+    assert not _ended(Answer(finished=True)) and not _ended(Answer(reasons=1)) and not _ended(Answer(error=error))
+
+
+def test_an_attack_that_finds_something_ends_with_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    import attack
+    from attacks.raw import Trial
+
+    found = [Trial("S4", {}, []), Trial("S5", {"cases": 3}, ["it died"])]
+    monkeypatch.setattr(attack, "trials", lambda wanted, scale, folder: (one for one in found))
+    assert attack.main([]) == 1
+    found.pop()
+    assert attack.main(["--full"]) == 0

@@ -162,6 +162,10 @@ def test_no_body_takes_long_to_look_through(piece: bytes) -> None:
         (b'["\\"", ' + b"[" * 300 + b"]", True),
         (b'["\\\\\\"' + b"[" * 300 + b'"]', False),
         (b'["\\\\"' + b",[" * 70, True),
+        (b"[" * 63 + b" " * 200_000 + b"[", False),  # across the blocks in which it is counted
+        (b"[" * 63 + b" " * 200_000 + b"[[", True),
+        (b'"' + b" " * 200_000 + b"[" * 300, False),
+        (b"[" * 40 + b" " * 200_000 + b"]" * 40 + b" " * 200_000 + b"[" * 64, False),
     ],
 )
 def test_depth_is_counted_outside_of_strings(body: bytes, deep: bool) -> None:

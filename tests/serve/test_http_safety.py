@@ -3,12 +3,9 @@
 import json
 import random
 import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,25 +148,3 @@ def test_an_address_that_others_reach_needs_a_key() -> None:
     assert Serving(models=("writer",), host="0.0.0.0", open_to_all=True).key is None
     with pytest.raises(UsageError, match="8 printable"):
         Serving(models=("writer",), key="short")
-
-
-def test_a_signal_ends_it_after_the_running_text(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "headway", "serve", "writer", "--port", "0", "--json", "--keep", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            address = json.loads(process.stdout.readline())["address"].rstrip("/")
-            assert ask(address, "/readyz")[0] == 200
-            body = {"model": "writer", "prompt": "Once", "max_tokens": 900, "stream": True, "temperature": 1, "seed": 1}
-            request = urllib.request.Request(
-                f"{address}/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"}
-            )
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                assert answer.readline().startswith(b"data: ")
-                process.terminate()
-                rest = answer.read()
-            assert rest.rstrip().endswith(b"data: [DONE]")
-            assert b'"finish_reason":"length"' in rest or b'"finish_reason":"stop"' in rest
-            assert process.wait(40) == 0
-        finally:
-            process.kill()

@@ -1,9 +1,14 @@
 """The end of a server: one signal lets what runs be done, a second does not wait."""
 
+import http.client
 import json
+import random
+import re
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,3 +87,37 @@ def test_texts_that_take_longer_than_the_grace_time_are_told(tmp_path: Path) -> 
             rest = stream.read()
         assert b'"shutting_down"' in rest and rest.rstrip().endswith(b"data: [DONE]")
         assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("signals", [3, pytest.param(30, marks=pytest.mark.soak)])
+def test_no_stream_is_cut_when_a_signal_comes_under_load(tmp_path: Path, signals: int) -> None:
+    draw = random.Random(17)
+    for number in range(signals):
+        with served(tmp_path, "--grace", "0.3" if number % 3 == 2 else "30") as (process, address):
+            answers: list[bytes] = []
+            clients = [threading.Thread(target=_ask_on, args=(address, one, answers)) for one in range(6)]
+            for client in clients:
+                client.start()
+            while not answers:
+                time.sleep(0.01)
+            time.sleep(draw.random() * 0.3)
+            process.terminate()
+            for client in clients:
+                client.join(PATIENCE)
+            assert process.wait(PATIENCE) == 0
+        assert len(answers) >= len(clients)
+        for answer in answers:
+            assert answer.rstrip().endswith(b"data: [DONE]")
+            assert re.search(rb'"finish_reason":"(length|stop)"|"code":"shutting_down"', answer)
+
+
+def _ask_on(address: str, number: int, answers: list[bytes]) -> None:
+    """Stream after stream until none is taken on any more; what was answered with 200 is kept to its last byte."""
+    body = {**LONG, "prompt": f"{number}", "max_tokens": 20 + 40 * number}
+    while True:
+        try:
+            stream = opened(address, "/v1/completions", body)
+        except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
+            return
+        with stream:
+            answers.append(stream.read())  # raises where a stream is cut

@@ -30,7 +30,7 @@ from headway.serve.lessons import (
 )
 
 SECONDS = 4.0
-STEPS = 30  # however busy the machine is
+STEPS = 16  # however busy the machine is
 LIMITS = LessonLimits(threads=1, grace_s=900.0)
 
 

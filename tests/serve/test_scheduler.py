@@ -518,3 +518,24 @@ def test_two_thousand_steps_leave_no_more_pages_behind_than_the_cache_may_hold(c
     pages_of_rows = 2 * 3 * (83 // 16 + 1)  # reading and writing
     assert 0 < most <= pages_of_rows + cache // 16 * 2
     assert model.start(rows=0).pages_out == 0
+
+
+def test_room_is_refused_for_as_long_as_the_queue_is_full() -> None:
+    model = Watched(small_gpt2())
+    with serving(model, rows=1, queue=2) as scheduler:
+        scheduler.require_room()
+        model.gate.clear()
+        job = WritingJob(prompt_ids=prompt_of(3), choice=GREEDY, max_new_tokens=2)
+        clients = [Client() for _ in range(3)]
+        scheduler.submit(job, clients[0])
+        while scheduler.figures().queued:  # until the first has its row
+            pass
+        for client in clients[1:]:
+            scheduler.submit(job, client)
+        with pytest.raises(Refused) as refused:
+            scheduler.require_room()
+        assert refused.value.retry_after_s >= 1.0
+        model.gate.set()
+        for client in clients:
+            client.wait()
+        scheduler.require_room()

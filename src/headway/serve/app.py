@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from headway.serve import errors_http
 from headway.serve.answer_shapes import Sign
+from headway.serve.crowding import Crowding
 from headway.serve.disconnects import Disconnects
 from headway.serve.lessons import Lessons
 from headway.serve.models_served import Models
@@ -43,7 +44,7 @@ def build(models: Models, lessons: Lessons, guard: Guard, readiness: Readiness) 
     app.include_router(api(models, lessons))
     _add_signs(app, models, readiness)
     _add_page(app)
-    return _Counted(Safety(Disconnects(app), guard), models)
+    return _Counted(Safety(Crowding(Disconnects(app), models.refusal), guard), models)
 
 
 class _Counted:

@@ -14,6 +14,7 @@ from headway.errors import UsageError
 from headway.serve.errors_http import body_of, status_of
 from headway.serve.inspecting import inspected
 from headway.serve.jobs import Event, Failed, Handle, PromptScores, Token, WritingJob
+from headway.serve.mailbox import Mailbox
 from headway.serve.models_served import Models, Writing
 from headway.serve.openai_shapes import CompletionRequest
 from headway.tasks.continuation import Continuation, Piece
@@ -21,6 +22,7 @@ from headway.tasks.request import draw_seed
 from headway.text.tokenizer import Tokenizer
 
 LOGGER = logging.getLogger(__name__)
+_SHORT = 1_000  # characters
 
 
 @dataclass(kw_only=True)
@@ -72,8 +74,12 @@ class Completing:
             raise UsageError("best_of cannot be streamed: the best is known at the end\nLeave out stream or best_of.")
         if not request.max_tokens and not request.echo:
             raise UsageError("max_tokens must be at least 1, or echo be true: then the prompt alone is scored")
-        writing = await asyncio.to_thread(self._models.writing, request.model)
-        self._writing: Writing = writing
+        opened = self._models.opened(request.model)
+        if opened is None:
+            opened = await asyncio.to_thread(self._models.writing, request.model)
+        writing: Writing = opened
+        self._writing = writing
+        writing.scheduler.require_room()  # before any more is done for it
         tokenizer: Tokenizer = writing.writer.tokenizer
         self._tokenizer = tokenizer
         choice = self._choice()
@@ -85,9 +91,9 @@ class Completing:
                 ids=ids,
                 samples=[_Sample(continuation=Continuation(tokenizer, stop, self._seed)) for _ in range(self._best_of)],
             )
-            for ids in await asyncio.to_thread(self._ids, tokenizer)  # a long text must not hold up the loop
+            for ids in await self._all_ids(tokenizer)
         ]
-        loop = asyncio.get_running_loop()
+        mailbox = self._models.mailbox()
         longest = 16 if request.max_tokens is None else request.max_tokens
         scores = bool(request.echo) and (request.logprobs is not None or not request.max_tokens)
         self._take_room(longest, scores)
@@ -103,7 +109,7 @@ class Completing:
                 score_prompt=scores,
                 client=self._client,
             )
-            prompt.handle = writing.scheduler.submit(job, _deliverer(loop, self._events, at))
+            prompt.handle = writing.scheduler.submit(job, _deliverer(mailbox, self._events, at))
 
     def cancel(self) -> None:
         """Let everything go that still runs or is held; also where `begin` did not come to its end."""
@@ -197,6 +203,12 @@ class Completing:
         elif len(self._prompts) == 1 and self._best_of == 1:
             metrics.per_token.observe(event.at_monotonic - self._latest)
         self._latest = event.at_monotonic
+
+    async def _all_ids(self, tokenizer: Tokenizer) -> list[list[int]]:
+        """A long text must not hold up the loop, and a short one need not wait for a thread."""
+        given: Any = self._request.prompt
+        short = isinstance(given, str) and len(given) < _SHORT
+        return self._ids(tokenizer) if short else await asyncio.to_thread(self._ids, tokenizer)
 
     def _ids(self, tokenizer: Tokenizer) -> list[list[int]]:
         prompt: Any = self._request.prompt
@@ -317,14 +329,8 @@ class Completing:
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
 
-def _deliverer(loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[tuple[int, Event]]", at: int) -> Any:
-    def deliver(event: Event) -> None:
-        try:
-            loop.call_soon_threadsafe(queue.put_nowait, (at, event))
-        except RuntimeError:  # the loop is gone: the server ended first
-            return
-
-    return deliver
+def _deliverer(mailbox: Mailbox, queue: "asyncio.Queue[tuple[int, Event]]", at: int) -> Any:
+    return lambda event: mailbox.put(queue.put_nowait, (at, event))
 
 
 def _event(body: dict[str, Any]) -> bytes:

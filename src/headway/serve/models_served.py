@@ -1,5 +1,6 @@
 """The models of a server: by name, opened when first asked for."""
 
+import asyncio
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,9 @@ from headway.errors import UsageError
 from headway.serve.answer_room import AnswerRoom
 from headway.serve.bench import Bench
 from headway.serve.errors_http import UnknownModel
-from headway.serve.jobs import SchedulerFigures
+from headway.serve.jobs import Refused, SchedulerFigures
 from headway.serve.limits import Limits
+from headway.serve.mailbox import Mailbox
 from headway.serve.metrics import Metrics
 from headway.serve.scheduler import Scheduler
 from headway.tasks.described import Described, describe, fingerprint_of, open_in_pytorch, sizes_of, tokenizer_of
@@ -62,6 +64,7 @@ class Models:
         self.metrics.watch("headway_answer_entries", "Tokens and alternatives that answers may hold.", self._taken)
         self.metrics.watch("headway_bench_waiting", "Requests beside writing that wait or run.", self._benched)
         self.bench = Bench(waiting)
+        self._mailbox: Mailbox | None = None
         self._served: dict[str, Served] = {}
         for name in names:
             described = describe(name)
@@ -90,6 +93,31 @@ class Models:
             hint = f"Served for that are: {', '.join(able)}." if able else "No model served does."
             raise UsageError(f"{name} is no model to {verb} with\n{hint}")
         return served
+
+    def opened(self, name: str) -> Writing | None:
+        """The writer, where it is open; at once."""
+        return self.named(name, "write").writing
+
+    def refusal(self) -> Refused | None:
+        """Why none of the writers can take on a text now; None where one can, or is not open yet."""
+        found: Refused | None = None
+        for served in list(self._served.values()):
+            if "write" in served.described.verbs:
+                if served.writing is None:
+                    return None
+                try:
+                    served.writing.scheduler.require_room()
+                except Refused as refused:
+                    found = refused
+                else:
+                    return None
+        return found
+
+    def mailbox(self) -> Mailbox:
+        """Of the running loop; a server has one."""
+        if self._mailbox is None:
+            self._mailbox = Mailbox(asyncio.get_running_loop())
+        return self._mailbox
 
     def writing(self, name: str) -> Writing:
         """The writer, opened where it is not yet; takes seconds then, so call it on a thread."""

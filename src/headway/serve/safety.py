@@ -37,6 +37,7 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
+_BLOCK = 1 << 16
 _STEPS = numpy.zeros(256, numpy.int8)
 _STEPS[[ord("["), ord("{")]] = 1
 _STEPS[[ord("]"), ord("}")]] = -1
@@ -171,13 +172,22 @@ class Safety:
 def _depth(body: bytearray) -> int:
     """How deep the brackets outside of strings are nested; what is no JSON has some depth, too.
 
-    Over arrays, for a body of millions of brackets must not hold up everybody's streams.
+    Over arrays, for a body of millions of brackets must not hold up everybody's streams; block by block, for it must
+    not take many times its size either.
     """
-    plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # a quote that is left begins or ends a string
-    characters = numpy.frombuffer(plain, numpy.uint8)
-    outside = ~numpy.logical_xor.accumulate(characters == ord('"'))
-    steps = _STEPS[characters[outside]]
-    return int(numpy.cumsum(steps[steps != 0], dtype=numpy.int32).max(initial=0))
+    plain = body
+    if b"\\" in body:
+        plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")  # a quote that is left begins or ends a string
+    inside, depth, deepest = False, 0, 0
+    for first in range(0, len(plain), _BLOCK):
+        characters = numpy.frombuffer(plain, numpy.uint8, min(_BLOCK, len(plain) - first), first)
+        quoted = numpy.logical_xor.accumulate(characters == ord('"')) ^ inside
+        heights = numpy.cumsum(_STEPS[characters[~quoted]], dtype=numpy.int32)
+        inside = bool(quoted[-1])
+        if len(heights):
+            deepest = max(deepest, depth + int(heights.max()))
+            depth += int(heights[-1])
+    return deepest
 
 
 def _check_size(scope: Scope) -> None:

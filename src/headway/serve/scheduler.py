@@ -94,11 +94,16 @@ class Scheduler:
         limit = self._limits.deadline_s if job.deadline_s is None else min(job.deadline_s, self._limits.deadline_s)
         ticket = Ticket(job=job, deliver=deliver, arrived=now, deadline=now + limit)
         with self._changed:
-            self._require_room(job)
+            self._require_room(len(job.prompt_ids))
             self._queue.push(ticket)
             self._prompt_tokens += len(job.prompt_ids)
             self._changed.notify()
         return Handle(lambda sample: self._cancel(ticket, sample))
+
+    def require_room(self) -> None:
+        """Raises Refused where not even a prompt of one token would be taken on now."""
+        with self._changed:
+            self._require_room(1)
 
     def close(self, grace_s: float) -> bool:
         """Take on no more jobs and let those there are end within so many seconds; the rest get Failed(Cut).
@@ -152,12 +157,12 @@ class Scheduler:
                 f"a prompt may have {self._limits.prompt_tokens} tokens here, but this one has {len(job.prompt_ids)}"
             )
 
-    def _require_room(self, job: WritingJob) -> None:
+    def _require_room(self, n_prompt: int) -> None:
         if self._draining:
             raise Refused("the server is closing and takes no more requests\nTry again soon.", 5.0)
         waiting = len(self._queue)
         full = waiting >= self._limits.queue
-        if full or self._prompt_tokens + len(job.prompt_ids) > self._limits.prompt_tokens:
+        if full or self._prompt_tokens + n_prompt > self._limits.prompt_tokens:
             what = (
                 f"{waiting} requests wait" if full else f"{self._prompt_tokens} tokens of prompts are being worked on"
             )
