@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from headway.errors import DataError, UsageError
 from headway.insight.spectrum import effective_rank, low_share, passed, power_spectrum
 from headway.insight.spectrum_probe import Reading, read_back
+from headway.nn.fourier import FourierMixer, HartleyMixer, NoMixer
+from headway.nn.laplace import LaplaceMixer
 from headway.nn.trace import Trace
 
 LEADING = 5
+_MIXERS = {FourierMixer: "fourier", HartleyMixer: "hartley", LaplaceMixer: "laplace", NoMixer: "none"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +131,15 @@ def cut_windows(ids: Sequence[int], window: int, *, begin: int | None = None, en
     rows = [list(ids[first : first + inner]) for first in range(0, len(ids) - inner + 1, inner)]
     head, tail = [begin] if begin is not None else [], [end] if end is not None else []
     return torch.tensor([[*head, *row, *tail] for row in rows if row], dtype=torch.int64)
+
+
+def mixers_of(model: Any) -> tuple[str, ...]:
+    """By which each layer mixes its tokens: "attention", "fourier", "hartley", "laplace" or "none".
+
+    Raises UsageError for a model without layers that mix tokens.
+    """
+    blocks = _stack(model).blocks
+    return tuple(_MIXERS.get(type(block.get_submodule("attention")), "attention") for block in blocks)
 
 
 def _stack(model: Any) -> Any:

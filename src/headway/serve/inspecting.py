@@ -37,7 +37,7 @@ def inspected_translation(
 
 
 def spectrum_of(models: Models, name: str, text: str | None) -> dict[str, Any]:
-    """What a model's layers do with a signal; see `insight.spectrum_model`."""
+    """By what a model's layers mix, and what they do with a signal; see `insight.spectrum_model`."""
     from headway.insight import spectrum_model
 
     model, tokenizer = models.twin(name)
@@ -49,7 +49,7 @@ def spectrum_of(models: Models, name: str, text: str | None) -> dict[str, Any]:
         window = _WINDOW if context is None else min(_WINDOW, context)
         windows = spectrum_model.cut_windows(tokenizer.encode(text)[:_MOST_TOKENS], window, begin=begin, end=end)
     found = spectrum_model.spectrum_of(model, models.named(name).described.family, windows)
-    return {"model": name, **_finite(asdict(found))}
+    return {"model": name, "mixers": list(spectrum_model.mixers_of(model)), **_finite(asdict(found))}
 
 
 def _request(wanted: Inspect | None) -> Any:

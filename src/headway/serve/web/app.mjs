@@ -7,16 +7,16 @@ import { html, render, useEffect, useErrorBoundary, useMemo, useRef, useState } 
 
 /** @typedef {{title: string, View: (props: import("./types.mjs").ViewProps) => unknown}} ViewModule */
 
-/** @type {Array<{name: string, title: string, load: () => Promise<ViewModule>}>} */
+/** @type {Array<{name: string, title: string, about: string, load: () => Promise<ViewModule>}>} */
 const VIEWS = [
-  { name: "write", title: "Write", load: () => import("./views/write.mjs") },
-  { name: "look", title: "Look", load: () => import("./views/look.mjs") },
-  { name: "translate", title: "Translate", load: () => import("./views/translate.mjs") },
-  { name: "fill", title: "Fill", load: () => import("./views/fill.mjs") },
-  { name: "fourier", title: "Fourier", load: () => import("./views/fourier.mjs") },
-  { name: "compare", title: "Compare", load: () => import("./views/compare.mjs") },
-  { name: "play", title: "Play", load: () => import("./views/play.mjs") },
-  { name: "learn", title: "Learn", load: () => import("./views/learn.mjs") },
+  { name: "write", title: "Write", about: "A model goes on with your text. Colour shows how surprising each token was.", load: () => import("./views/write.mjs") },
+  { name: "look", title: "Look", about: "Where each head of each layer looks, and what changes without it.", load: () => import("./views/look.mjs") },
+  { name: "translate", title: "Translate", about: "One sentence through each translator, and which words each word was read from.", load: () => import("./views/translate.mjs") },
+  { name: "fill", title: "Fill", about: "A reader guesses what a gap hides, from both of its sides.", load: () => import("./views/fill.mjs") },
+  { name: "fourier", title: "Fourier", about: "Attention and its cousins as signals: what they pass on, fast and slow.", load: () => import("./views/fourier.mjs") },
+  { name: "compare", title: "Compare", about: "Two models on one prompt and one seed.", load: () => import("./views/compare.mjs") },
+  { name: "play", title: "Play", about: "Guess the next word against a model.", load: () => import("./views/play.mjs") },
+  { name: "learn", title: "Learn", about: "Train a tiny model on your text, now, and watch it learn.", load: () => import("./views/learn.mjs") },
 ];
 const FIRST = "write";
 
@@ -48,9 +48,11 @@ function App() {
 
   function loadModels() {
     setTrouble("");
-    api.get("/v1/models").then((answer) => setModels(answer.data), (error) => setTrouble(messageOf(error)));
+    return api.get("/v1/models").then((answer) => setModels(answer.data), (error) => setTrouble(messageOf(error)));
   }
-  useEffect(loadModels, []);
+  useEffect(() => {
+    loadModels();
+  }, []);
 
   /** @param {Record<string, string>} patch */
   function setState(patch) {
@@ -80,7 +82,7 @@ function App() {
         : view === undefined ? html`<p class="trouble">There is no view called ${route.view}.</p>`
         : models === null ? html`<p class="waiting">Asking the server for its models.</p>`
         : html`<${Guarded} key=${`${view.name}-${visit}`} view=${view} api=${api} models=${models} state=${route.state}
-            setState=${setState} />`}
+            setState=${setState} onModels=${loadModels} />`}
     </main>
     ${panel && models !== null ? html`<${ModelsPanel} models=${models} onClose=${() => setPanel(false)} />` : null}`;
 }
@@ -113,7 +115,8 @@ function Guarded({ view, ...rest }) {
   if (module === null) {
     return html`<p class="waiting">Loading ${view.title}.</p>`;
   }
-  return html`<div id="view" class=${`view view-${view.name}`}><h1 class="unseen">${view.title}</h1>
+  return html`<div id="view" class=${`view view-${view.name}`}><div class="view-head"><h1 data-export="no">${view.title}</h1>
+    <p class="hint">${view.about}</p></div>
     <${module.View} ...${rest} /></div>`;
 }
 
@@ -123,6 +126,14 @@ function Tools({ title, models, onPanel }) {
   const [theme, setTheme] = useState(recall(localStorage, "headway-theme") ?? "system");
   const [presenter, setPresenter] = useState(recall(localStorage, "headway-presenter") === "on");
   const [said, setSaid] = useState("");
+  const [open, setOpen] = useState(false);
+  useEffect(() => {
+    if (said === "") {
+      return undefined;
+    }
+    const timer = setTimeout(() => setSaid(""), 4000);
+    return () => clearTimeout(timer);
+  }, [said]);
   useEffect(() => {
     if (theme === "system") {
       root.removeAttribute("data-theme");
@@ -147,7 +158,16 @@ function Tools({ title, models, onPanel }) {
     copied.then(() => setSaid("Link copied."), () => setSaid("Copy the link from the address bar."));
   }
   const count = models === null ? "" : ` (${models.length})`;
-  return html`<div class="tools" role="group" aria-label="This page">
+  /** @param {KeyboardEvent} event */
+  const onKey = (event) => {
+    if (event.key === "Escape" && open) {
+      setOpen(false);
+      document.getElementById("tools-menu")?.focus();
+    }
+  };
+  return html`<button type="button" id="tools-menu" class="tools-menu" aria-expanded=${open ? "true" : "false"} aria-controls="tools"
+      onClick=${() => setOpen(!open)} onKeyDown=${onKey}>Menu</button>
+    <div class=${`tools${open ? " open" : ""}`} id="tools" role="group" aria-label="This page" onKeyDown=${onKey}>
     <button type="button" onClick=${onPanel} disabled=${models === null}
       title=${models === null ? "" : models.map((model) => model.id).join(", ")}>Models${count}</button>
     <button type="button" onClick=${copyLink}>Copy link</button>

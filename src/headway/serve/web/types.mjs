@@ -35,6 +35,7 @@
  * @property {Model[]} models
  * @property {Record<string, string>} state  what the link's fragment carries
  * @property {(patch: Record<string, string>) => void} setState
+ * @property {() => Promise<void>} onModels  asks the server anew which models it serves
  *
  * @typedef {object} TokenShown
  * @property {string} text

@@ -31,6 +31,8 @@ export function Bars({ candidates, rest = null, onPick, label = "What may come n
   const most = Math.max(1e-9, ...candidates.map((candidate) => Math.max(candidate.probability, candidate.kept_probability ?? 0)),
     rest === null ? 0 : Math.max(rest.probability, rest.kept_probability ?? 0));
   return html`<div class="bars-box">
+    ${kept ? html`<p class="legend"><span><span class="bar-sample own"></span> the model's own</span>
+      <span><span class="bar-sample kept"></span> what the settings draw from, and the figure</span></p>` : null}
     <ol class="bars" aria-label=${label}>
       ${candidates.map((candidate, at) => html`<li key=${candidate.id ?? at}>
         ${line(shown(candidate.text), spoken(candidate.text), candidate, most,
@@ -40,8 +42,6 @@ export function Bars({ candidates, rest = null, onPick, label = "What may come n
         ${line(`${rest.count.toLocaleString("en")} others`, `${rest.count} others together`, rest, most, undefined, false)}
       </li>`}
     </ol>
-    ${kept ? html`<p class="legend"><span class="bar-sample own"></span>the model's own
-      <span class="bar-sample kept"></span>what the settings draw from</p>` : null}
   </div>`;
 }
 
@@ -57,7 +57,7 @@ function line(text, name, { probability, kept_probability: kept }, most, onPick,
   const spokenFigures = kept === undefined ? percent(probability) : `${percent(probability)}, drawn with ${percent(kept)}`;
   const inside = html`<span class="bar-text">${text}</span>
     <span class="bar-track" aria-hidden="true">
-      <span class="bar-own" style=${{ width: `${(100 * probability) / most}%` }}></span>
+      <span class=${kept === undefined ? "bar-own alone" : "bar-own"} style=${{ width: `${(100 * probability) / most}%` }}></span>
       ${kept === undefined ? null : html`<span class="bar-kept" style=${{ width: `${(100 * kept) / most}%` }}></span>`}
     </span>
     <span class="bar-number">${percent(kept ?? probability)}</span>`;

@@ -1,4 +1,4 @@
-/** Bits a byte by step, while a lesson runs: lines with labelled axes. */
+/** Lines with labelled axes: a lesson's bits, quality by length, spectra. */
 import { html } from "../vendor/preact-htm.mjs";
 
 const WIDTH = 480;
@@ -7,6 +7,7 @@ const LEFT = 48;
 const BOTTOM = 40;
 const TOP = 14;
 const RIGHT = 12;
+const MARKED = 12; // points of a line, up to which each has a mark
 
 /**
  * @param {object} props
@@ -30,14 +31,14 @@ export function Curve({ series, x, y, label }) {
       ${ticks.map((value) => html`<g key=${value}>
         <line class="grid" x1=${LEFT} x2=${WIDTH - RIGHT} y1=${down(value)} y2=${down(value)} />
         <text x=${LEFT - 6} y=${down(value) + 4} text-anchor="end">${value}</text></g>`)}
-      <text x=${LEFT} y=${HEIGHT - BOTTOM + 16} text-anchor="middle">0</text>
-      <text x=${WIDTH - RIGHT} y=${HEIGHT - BOTTOM + 16} text-anchor="end">${farthest}</text>
+      ${ticksTo(farthest).filter((at) => at <= farthest).map((at) => html`<text key=${`x${at}`} x=${across(at)} y=${HEIGHT - BOTTOM + 16}
+        text-anchor=${at === farthest ? "end" : "middle"}>${at}</text>`)}
       <text x=${(LEFT + WIDTH - RIGHT) / 2} y=${HEIGHT - 6} text-anchor="middle">${x}</text>
       <text x=${12} y=${(TOP + HEIGHT - BOTTOM) / 2} text-anchor="middle"
         transform=${`rotate(-90 12 ${(TOP + HEIGHT - BOTTOM) / 2})`}>${y}</text>
       ${series.map((one, number) => html`<g key=${one.name} class=${`line-${number}`}>
         <polyline points=${one.points.map(([at, value]) => `${across(at).toFixed(1)},${down(value).toFixed(1)}`).join(" ")} />
-        ${number === 0 ? null : one.points.map(([at, value]) => html`<circle key=${at} cx=${across(at)} cy=${down(value)} r="3.5" />`)}</g>`)}
+        ${one.points.length > MARKED ? null : one.points.map(([at, value]) => html`<circle key=${at} cx=${across(at)} cy=${down(value)} r="3" />`)}</g>`)}
     </svg>
     <figcaption class="legend">${series.map((one, number) => html`<span key=${one.name}><span class=${`line-sample line-${number}`}></span> ${one.name}</span>`)}</figcaption>
   </figure>`;
@@ -49,6 +50,7 @@ export function Curve({ series, x, y, label }) {
  * @returns {number[]}
  */
 function ticksTo(highest) {
-  const step = [0.1, 0.2, 0.5, 1, 2, 5].find((one) => highest / one <= 6) ?? Math.ceil(highest / 5);
-  return Array.from({ length: Math.ceil(highest / step) + 1 }, (_, at) => Number((at * step).toFixed(1)));
+  const power = 10 ** Math.floor(Math.log10(highest));
+  const step = [0.1, 0.2, 0.5, 1, 2].map((one) => one * power).find((one) => highest / one <= 6) ?? power;
+  return Array.from({ length: Math.ceil(highest / step - 1e-9) + 1 }, (_, at) => Number((at * step).toPrecision(6)));
 }

@@ -94,6 +94,8 @@ function freezeCanvases(view, clone) {
     picture.src = canvas.toDataURL("image/png");
     picture.alt = canvas.getAttribute("aria-label") ?? "";
     picture.className = canvas.className;
+    const { backgroundColor, border, imageRendering } = getComputedStyle(canvas);
+    Object.assign(picture.style, { backgroundColor, border, imageRendering });
     picture.style.width = `${canvas.clientWidth}px`;
     picture.style.height = `${canvas.clientHeight}px`;
     copies[at]?.replaceWith(picture);

@@ -52,7 +52,7 @@ export function HeadPicture({ heads }) {
       }}
       onMouseLeave=${() => setPlace(null)}></canvas>
     <figcaption class="hint">Layer ${head.layer}, head ${head.head}, step ${head.at_step}. Each row is a token, each column one
-      that it may read; dark means much.
+      that it may read; strong colour means much.
       ${reader !== undefined && read !== undefined ? html` <b>${spoken(reader)}</b> reads <b>${spoken(read)}</b>.` : null}</figcaption>
     ${heads.length < 2 ? null : html`<${Slider} id="head-step" label="Step" value=${number} least=${0} most=${heads.length - 1} step=${1}
       say=${(/** @type {number} */ index) => String(heads[index]?.at_step ?? "")}

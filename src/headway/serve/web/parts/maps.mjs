@@ -1,6 +1,6 @@
 /** Attention maps on canvases: small ones of every head, and one head large. */
-import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
-import { spoken } from "./tokens.mjs";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.mjs";
+import { Tokens, spoken } from "./tokens.mjs";
 
 /**
  * @param {string} data  base64
@@ -22,7 +22,8 @@ export function probabilitiesOf(data) {
 }
 
 /**
- * Paints a map of values 0..1 into a canvas, a cell each, in the colour of its text; again when the colours change.
+ * Paints a map of values -1..1 into a canvas, a cell each, in the colour of its text, and in that of warnings below 0;
+ * again when the colours change.
  * @param {{rows: number, columns: number, valueAt: (row: number, column: number) => number, cell: number, label: string,
  *   onPlace?: (place: [number, number] | null) => void}} props
  */
@@ -35,12 +36,13 @@ export function MapCanvas({ rows, columns, valueAt, cell, label, onPlace }) {
         return;
       }
       context.clearRect(0, 0, columns * cell, rows * cell);
-      context.fillStyle = getComputedStyle(canvas.current).color;
+      const style = getComputedStyle(canvas.current);
       for (let row = 0; row < rows; row += 1) {
         for (let column = 0; column < columns; column += 1) {
           const value = valueAt(row, column);
-          if (value > 0.004) {
-            context.globalAlpha = Math.min(1, value);
+          if (Math.abs(value) > 0.004) {
+            context.fillStyle = value > 0 ? style.color : style.getPropertyValue("--warn");
+            context.globalAlpha = Math.min(1, Math.abs(value));
             context.fillRect(column * cell, row * cell, cell, cell);
           }
         }
@@ -61,18 +63,19 @@ export function MapCanvas({ rows, columns, valueAt, cell, label, onPlace }) {
     const box = /** @type {HTMLCanvasElement} */ (event.target).getBoundingClientRect();
     onPlace?.([Math.floor(((event.clientY - box.top) / box.height) * rows), Math.floor(((event.clientX - box.left) / box.width) * columns)]);
   };
-  return html`<canvas ref=${canvas} role="img" aria-label=${label} width=${columns * cell} height=${rows * cell}
-    onMouseMove=${onPlace === undefined ? undefined : place} onMouseLeave=${() => onPlace?.(null)}></canvas>`;
+  return html`<canvas ref=${canvas} role=${label === "" ? "presentation" : "img"} aria-label=${label === "" ? undefined : label}
+    width=${columns * cell} height=${rows * cell} onMouseMove=${onPlace === undefined ? undefined : place} onMouseLeave=${() => onPlace?.(null)}></canvas>`;
 }
 
 /**
- * Every head of every layer as a button with its map.
- * @param {{layers: number, heads: number, side: number, data: string, selected: [number, number], off: Set<string>,
+ * Every head of every layer as a button with its map; a layer that does not attend has none.
+ * @param {{layers: number, heads: number, side: number, data: string, attends: number[], selected: [number, number], off: Set<string>,
  *   onSelect: (layer: number, head: number) => void}} props
  */
-export function Thumbnails({ layers, heads, side, data, selected, off, onSelect }) {
+export function Thumbnails({ layers, heads, side, data, attends, selected, off, onSelect }) {
   const grid = useRef(/** @type {HTMLElement | null} */ (null));
-  const bytes = bytesOf(data);
+  const bytes = useMemo(() => bytesOf(data), [data]);
+  const none = !attends.includes(selected[0]) || selected[1] >= heads;
   /** @param {KeyboardEvent} event */
   function onKey(event) {
     const [layer, head] = (/** @type {HTMLElement} */ (event.target).dataset.at ?? "0.0").split(".").map(Number);
@@ -91,12 +94,12 @@ export function Thumbnails({ layers, heads, side, data, selected, off, onSelect 
   return html`<div class="heads-scroll"><div class="heads" role="group" aria-label="All heads of all layers" ref=${grid} onKeyDown=${onKey}>
     ${Array.from({ length: layers }, (_, layer) => html`<div class="heads-row" key=${layer}>
       <span class="heads-name">${layer}</span>
-      ${Array.from({ length: heads }, (_, head) => {
+      ${!attends.includes(layer) ? html`<span class="hint">no attention</span>` : Array.from({ length: heads }, (_, head) => {
         const chosen = layer === selected[0] && head === selected[1];
         const first = (layer * heads + head) * side * side;
         const silent = off.has(`${layer}.${head}`);
         return html`<button type="button" key=${head} class=${`head${silent ? " silent" : ""}`} data-at=${`${layer}.${head}`}
-          tabindex=${chosen ? 0 : -1} aria-pressed=${chosen ? "true" : "false"}
+          tabindex=${chosen || (none && layer === attends[0] && head === 0) ? 0 : -1} aria-pressed=${chosen ? "true" : "false"}
           aria-label=${`Layer ${layer}, head ${head}${silent ? ", switched off" : ""}`} onClick=${() => onSelect(layer, head)}>
           <${MapCanvas} rows=${side} columns=${side} cell=${2} label=""
             valueAt=${(/** @type {number} */ row, /** @type {number} */ column) => (bytes[first + row * side + column] ?? 0) / 255} /></button>`;
@@ -104,42 +107,95 @@ export function Thumbnails({ layers, heads, side, data, selected, off, onSelect 
   </div></div>`;
 }
 
+const LABELLED = 40; // tokens a side; beyond, the labels would be too small to read
+
 /**
- * One head, large: rows read columns. Below, the tokens that the row under the pointer reads.
- * @param {{rows: string[], columns: string[], values: Float32Array, first: number, label: string}} props
+ * A map with its rows and columns named; large ones go without names. Sizes are in rem, so that large type enlarges it.
+ * @param {{rows: string[], columns: string[], valueAt: (row: number, column: number) => number, label: string,
+ *   row?: number, onPlace: (place: [number, number] | null) => void}} props
  */
-export function HeadLarge({ rows, columns, values, first, label }) {
+export function LabelledMap({ rows, columns, valueAt, label, row = -1, onPlace }) {
+  const longest = Math.max(rows.length, columns.length);
+  const cell = longest > LABELLED ? Math.max(2, Math.floor(520 / longest)) : longest > 24 ? 16 : 20;
+  const map = html`<${MapCanvas} rows=${rows.length} columns=${columns.length} cell=${cell} label=${label} valueAt=${valueAt} onPlace=${onPlace} />`;
+  if (longest > LABELLED) {
+    return map;
+  }
+  const step = `${cell / 16}rem`;
+  return html`<div class="scrolls" tabindex="0" role="region" aria-label=${`${label}, map`}><div class="labelled">
+    <div class="labelled-columns" aria-hidden="true">${columns.map((text, at) => html`<span key=${at} style=${{ width: step }}>${spoken(text)}</span>`)}</div>
+    <div class="labelled-rows" aria-hidden="true">${rows.map((text, at) => html`<span key=${at} class=${at === row ? "now" : ""}
+      style=${{ height: step, lineHeight: step }}>${spoken(text)}</span>`)}</div>
+    <div class="labelled-map" style=${{ width: `${(columns.length * cell) / 16}rem` }}>${map}</div>
+  </div></div>`;
+}
+
+/**
+ * What the strength of a map's colour means.
+ * @param {{rooted?: boolean}} props
+ */
+export function Scale({ rooted = false }) {
+  return html`<p class="legend"><span class="legend-title">Attention:</span> 0 % <span class="scale"></span> 100 %${rooted ? ", colour by its square root" : ""}</p>`;
+}
+
+/**
+ * One head, large: the text shaded by what one token reads, the head as a matrix and as lines. A token that is pointed
+ * at or picked says what it reads.
+ * @param {{rows: string[], columns: string[], values: Float32Array, first: number, label: string, start?: number}} props
+ *   start: the token that is shown before one is pointed at; the last without it
+ */
+export function HeadLarge({ rows, columns, values, first, label, start = rows.length - 1 }) {
   const [place, setPlace] = useState(/** @type {[number, number] | null} */ (null));
-  const [row, column] = place ?? [rows.length - 1, -1];
+  const [picked, setPicked] = useState(/** @type {number | null} */ (null));
+  const row = Math.min(place?.[0] ?? picked ?? start, rows.length - 1);
+  const column = place?.[1] ?? -1;
   /** @param {number} at @param {number} to */
   const valueAt = (at, to) => values[first + at * columns.length + to] ?? 0;
+  // Over many tokens each is read little, and plain shares would hardly show.
+  const rooted = Math.max(rows.length, columns.length) > LABELLED;
+  const drawn = useMemo(() => (/** @type {number} */ at, /** @type {number} */ to) =>
+    (rooted ? Math.sqrt(valueAt(at, to)) : valueAt(at, to)), [values, first, columns.length]);
   const read = columns.map((text, at) => ({ text, at, value: valueAt(row, at) })).sort((one, two) => two.value - one.value).slice(0, 5);
-  const cell = Math.max(2, Math.min(24, Math.floor(520 / Math.max(rows.length, columns.length))));
+  const same = rows.length === columns.length;
   return html`<figure class="head-large">
-    <${MapCanvas} rows=${rows.length} columns=${columns.length} cell=${cell} label=${label} valueAt=${valueAt} onPlace=${setPlace} />
-    <figcaption class="hint">Each row is a token, each column one that it may read; dark means much.
-      ${column >= 0 ? html` <b>${spoken(rows[row] ?? "")}</b> reads <b>${spoken(columns[column] ?? "")}</b>:
-        ${(valueAt(row, column) * 100).toFixed(1)} %.` : null}</figcaption>
+    ${same ? html`<${Tokens} tokens=${columns.map((text) => ({ text }))} selected=${picked ?? row} label="Words, shaded by what one of them reads" legend=${false}
+      onSelect=${(/** @type {number} */ at) => setPicked(at === picked ? null : at)} onHover=${(/** @type {number | null} */ at) => setPlace(at === null ? null : [at, -1])}
+      shade=${(/** @type {number} */ at) => ({ className: `read-${Math.min(6, Math.round(valueAt(row, at) * 10))}`, words: `${(valueAt(row, at) * 100).toFixed(1)} %` })} />` : null}
     <p class="figures">${`"${spoken(rows[row] ?? "")}" reads most of: `}${read.map((one, at) => html`<span key=${at}>${at === 0 ? "" : ", "}<q>${spoken(one.text)}</q> ${(one.value * 100).toFixed(0)} %</span>`)}</p>
-    <${Lines} rows=${rows} columns=${columns} valueAt=${valueAt} row=${row} />
+    <div class="head-drawn"><div>
+      <${LabelledMap} rows=${rows} columns=${columns} label=${label} valueAt=${drawn} row=${row} onPlace=${setPlace} />
+      <${Scale} rooted=${rooted} />
+      <figcaption class="hint">Each row is a token, each column one that it may read.
+        ${column >= 0 ? html` <b>${spoken(rows[row] ?? "")}</b> reads <b>${spoken(columns[column] ?? "")}</b>:
+          ${(valueAt(row, column) * 100).toFixed(1)} %.` : null}</figcaption></div>
+      <${Lines} rows=${rows} columns=${columns} valueAt=${valueAt} row=${row} onRow=${(/** @type {number | null} */ at) => setPlace(at === null ? null : [at, -1])} />
+    </div>
   </figure>`;
 }
 
 /**
  * The same head as lines from each token to what it reads; those of one row stand out.
- * @param {{rows: string[], columns: string[], valueAt: (row: number, column: number) => number, row: number}} props
+ * @param {{rows: string[], columns: string[], valueAt: (row: number, column: number) => number, row: number,
+ *   onRow: (row: number | null) => void}} props
  */
-function Lines({ rows, columns, valueAt, row }) {
+function Lines({ rows, columns, valueAt, row, onRow }) {
   if (rows.length > 48 || columns.length > 48) {
     return null;
   }
-  const line = 18;
+  const line = 20;
   const height = Math.max(rows.length, columns.length) * line + 8;
   const drawn = rows.flatMap((_, from) => columns.map((__, to) => ({ from, to, value: valueAt(from, to) })).filter((one) => one.value > 0.05));
-  return html`<svg class="lines" viewBox=${`0 0 420 ${height}`} role="img" aria-label="The same head as lines">
-    ${drawn.map((one) => html`<line key=${`${one.from}-${one.to}`} x1="150" x2="270" y1=${one.from * line + 13} y2=${one.to * line + 13}
-      stroke="currentColor" stroke-width=${one.from === row ? 3 : 1.5} opacity=${one.from === row ? Math.max(0.4, one.value) : one.value * 0.6} />`)}
-    ${rows.map((text, at) => html`<text key=${`r${at}`} x="144" y=${at * line + 17} text-anchor="end" class=${at === row ? "now" : ""}>${spoken(text)}</text>`)}
-    ${columns.map((text, at) => html`<text key=${`c${at}`} x="276" y=${at * line + 17}>${spoken(text)}</text>`)}
+  return html`<svg class="lines" viewBox=${`0 0 360 ${height}`} role="img" aria-label="The same head as lines" onMouseLeave=${() => onRow(null)}>
+    ${drawn.map((one) => html`<line key=${`${one.from}-${one.to}`} x1="120" x2="240" y1=${one.from * line + 13} y2=${one.to * line + 13}
+      stroke="currentColor" stroke-width=${one.from === row ? 3 : 1.5} opacity=${one.from === row ? Math.max(0.4, one.value) : one.value * 0.5} />`)}
+    ${rows.map((text, at) => html`<text key=${`r${at}`} x="114" y=${at * line + 17} text-anchor="end" class=${at === row ? "now" : ""}
+      onMouseEnter=${() => onRow(at)}>${brief(text)}</text>`)}
+    ${columns.map((text, at) => html`<text key=${`c${at}`} x="246" y=${at * line + 17} class=${valueAt(row, at) >= 0.1 ? "now" : ""}>${brief(text)}</text>`)}
   </svg>`;
+}
+
+/** @param {string} text */
+function brief(text) {
+  const whole = spoken(text);
+  return whole.length > 15 ? `${whole.slice(0, 14)}...` : whole;
 }

@@ -47,8 +47,9 @@ export function surpriseClass(bits) {
  * @param {string} props.label  what these tokens are, for a screen reader
  * @param {boolean} [props.legend]  false leaves the legend out
  * @param {boolean} [props.busy]
+ * @param {(at: number) => {className: string, words: string}} [props.shade]  another colour than surprise's, and what it says
  */
-export function Tokens({ tokens, selected = null, onSelect, onHover, label, legend = true, busy = false }) {
+export function Tokens({ tokens, selected = null, onSelect, onHover, label, legend = true, busy = false, shade = bySurprise(tokens) }) {
   const row = useRef(/** @type {HTMLElement | null} */ (null));
   const reachable = selected !== null && selected < tokens.length ? selected : 0;
 
@@ -74,30 +75,41 @@ export function Tokens({ tokens, selected = null, onSelect, onHover, label, lege
     <div class="tokens" role="group" aria-label=${label} aria-busy=${busy ? "true" : "false"} ref=${row}
       onKeyDown=${onSelect === undefined ? undefined : onKey}
       onMouseLeave=${onHover === undefined ? undefined : () => onHover(null)}>
-      ${tokens.map((token, at) => one(token, at, at === selected, at === reachable, onSelect, onHover))}
+      ${tokens.map((token, at) => one(token, at, shade(at), at === selected, at === reachable, onSelect, onHover))}
     </div>
     ${legend && surprises ? html`<${Legend} />` : null}
   </div>`;
 }
 
 /**
+ * @param {import("../types.mjs").TokenShown[]} tokens
+ * @returns {(at: number) => {className: string, words: string}}
+ */
+function bySurprise(tokens) {
+  return (at) => {
+    const bits = tokens[at]?.surprise;
+    return { className: surpriseClass(bits), words: typeof bits === "number" ? `${bits.toFixed(1)} bits` : "" };
+  };
+}
+
+/**
  * @param {import("../types.mjs").TokenShown} token
  * @param {number} at
+ * @param {{className: string, words: string}} shade
  * @param {boolean} selected
  * @param {boolean} reachable  by the tab key; the arrow keys reach the others
  * @param {((at: number) => void) | undefined} onSelect
  * @param {((at: number | null) => void) | undefined} onHover
  */
-function one(token, at, selected, reachable, onSelect, onHover) {
-  const bits = typeof token.surprise === "number" ? `${token.surprise.toFixed(1)} bits` : "";
-  const classes = `token ${surpriseClass(token.surprise)}${token.given ? " given" : ""}`;
+function one(token, at, { className, words }, selected, reachable, onSelect, onHover) {
+  const classes = `token ${className}${token.given ? " given" : ""}`;
   if (onSelect === undefined) {
-    return html`<span key=${at} class=${classes} title=${bits}
+    return html`<span key=${at} class=${classes} title=${words}
       onMouseEnter=${onHover === undefined ? undefined : () => onHover(at)}>${shown(token.text)}</span>`;
   }
   return html`<span key=${at} class=${`${classes} pickable`} role="button" data-at=${at} tabindex=${reachable ? 0 : -1}
-    aria-pressed=${selected ? "true" : "false"} title=${bits}
-    aria-label=${bits === "" ? spoken(token.text) : `${spoken(token.text)}, ${bits}`}
+    aria-pressed=${selected ? "true" : "false"} title=${words}
+    aria-label=${words === "" ? spoken(token.text) : `${spoken(token.text)}, ${words}`}
     onClick=${() => onSelect(at)}
     onFocus=${onHover === undefined ? undefined : () => onHover(at)}
     onMouseEnter=${onHover === undefined ? undefined : () => onHover(at)}>${shown(token.text)}</span>`;

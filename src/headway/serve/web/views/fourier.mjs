@@ -2,57 +2,204 @@
 import { messageOf } from "../api.mjs";
 import { Curve } from "../parts/curve.mjs";
 import { Select, TextArea, Trouble } from "../parts/fields.mjs";
-import { html, useEffect, useState } from "../vendor/preact-htm.mjs";
+import { LabelledMap, probabilitiesOf } from "../parts/maps.mjs";
+import { spoken } from "../parts/tokens.mjs";
+import { meanShares, sharesOf, weightOf } from "../parts/waves.mjs";
+import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.mjs";
 
 export const title = "Fourier";
 const TEXT = "It was a fine day, and they walked by the sea. The water was calm, and the boats lay on the sand.";
+const MIXERS = /** @type {Record<string, string>} */ ({
+  attention: "attention", fourier: "Fourier", hartley: "Hartley", laplace: "Laplace", none: "nothing" });
 
 /** @param {import("../types.mjs").ViewProps} props */
 export function View({ api, models, state, setState }) {
-  const names = models.map((model) => model.id);
+  const names = models.filter((model) => typeof model.headway.layers === "number").map((model) => model.id);
   const model = state.model ?? names.find((name) => name.includes("fnet")) ?? names[0] ?? "";
   const text = state.text ?? TEXT;
   const [found, setFound] = useState(/** @type {any} */ (null));
+  const [measured, setMeasured] = useState(text);
   const [busy, setBusy] = useState(false);
   const [trouble, setTrouble] = useState("");
+  const latest = useRef(0);
+
   function measure() {
+    const number = (latest.current += 1);
     setBusy(true);
     setTrouble("");
-    api.post("/v1/spectrum", { model, text }).then((answer) => { setFound(answer); setBusy(false); }, (error) => { setFound(null); setTrouble(messageOf(error)); setBusy(false); });
+    api.post("/v1/spectrum", { model, text }).then((answer) => [answer, ""], (error) => [null, messageOf(error)]).then(([answer, said]) => {
+      if (number === latest.current) {
+        setFound(answer);
+        setMeasured(text);
+        setTrouble(said);
+        setBusy(false);
+      }
+    });
   }
-  useEffect(measure, [model]);
+  useEffect(() => {
+    if (model !== "") {
+      measure();
+    }
+  }, [model]);
+
   const shares = found?.positions?.shares ?? [];
   const readings = /** @type {any[]} */ (found?.readings ?? []).filter((one) => typeof one.layer === "number");
   const curves = [...new Set(readings.map((one) => one.where))].map((where) => ({
     name: String(where),
     points: /** @type {Array<[number, number]>} */ (readings.filter((one) => one.where === where).map((one) => [one.layer, one.identity * 100])),
   }));
+  const translates = models.find((one) => one.id === model)?.headway.verbs.includes("translate") ?? false;
   return html`<section>
     <form class="asking" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); measure(); }}>
-      <${Select} id="fourier-model" label="Model" value=${model} options=${names} onChange=${(/** @type {string} */ name) => setState({ model: name })} />
       <${TextArea} id="fourier-text" label="Text" value=${text} rows=${3} onChange=${(/** @type {string} */ value) => setState({ text: value })} onSubmit=${measure} />
-      <button class="main" type="submit" disabled=${busy}>${busy ? "Measuring" : "Measure"}</button>
+      <div class="row"><${Select} id="fourier-model" label="Model" value=${model} options=${names} onChange=${(/** @type {string} */ name) => setState({ model: name, layer: "" })} />
+        <button class="main" type="submit" disabled=${busy || model === ""}>${busy ? "Measuring" : "Measure"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
-    ${found === null ? null : html`
+    ${found === null ? (trouble === "" ? html`<p class="waiting" role="status">Measuring.</p>` : null) : html`
       <p class="figures">${found.tokens} tokens, in windows of ${found.window}.</p>
-      ${shares.length < 2 ? null : html`<h2>Spectrum of the learned positions</h2>
+      <${OneLayer} key=${found.model} api=${api} model=${found.model} text=${measured} translates=${translates} mixers=${found.mixers} wanted=${state.layer ?? ""}
+        onLayer=${(/** @type {number} */ layer) => setState({ layer: String(layer) })} />
+      <div class="two-columns even apart">
+      ${shares.length < 2 ? null : html`<div><h2>Spectrum of the learned positions</h2>
         <p class="hint">The share of the position embeddings' energy at each frequency; ${((found.positions.low ?? 0) * 100).toFixed(0)} % stands in the lowest sixteenth.</p>
-        <${Curve} series=${[{ name: "share of the energy, %", points: shares.map((/** @type {number} */ value, /** @type {number} */ at) => [at, value * 100]) }]} x="periods in the context" y="%" label="Spectrum of the positions" />`}
-      ${curves.every((one) => one.points.length < 2) ? null : html`<h2>What can be read back</h2>
+        <${Curve} series=${[{ name: "share of the energy, %", points: shares.map((/** @type {number} */ value, /** @type {number} */ at) => [at + 1, value * 100]) }]} x="periods in the context" y="%" label="Spectrum of the positions" /></div>`}
+      ${curves.every((one) => one.points.length < 2) ? null : html`<div><h2>What can be read back</h2>
         <p class="hint">How many of the tokens a linear map finds again in the stream after each layer.</p>
-        <${Curve} series=${curves} x="layer" y="tokens found again, %" label="Tokens found again by layer" />`}
+        <${Curve} series=${curves} x="layer" y="tokens found again, %" label="Tokens found again by layer" /></div>`}</div>
       <${Layers} found=${found} />`}
   </section>`;
 }
+
+/**
+ * One layer's mixing: every place as a row over the places it takes from, one row as a signal, and its spectrum.
+ * @param {{api: import("../types.mjs").Api, model: string, text: string, translates: boolean, mixers: string[], wanted: string,
+ *   onLayer: (layer: number) => void}} props
+ */
+function OneLayer({ api, model, text, translates, mixers, wanted, onLayer }) {
+  const layer = /^\d+$/.test(wanted) && Number(wanted) < mixers.length ? Number(wanted) : 0;
+  const mixer = mixers[layer] ?? "attention";
+  const [head, setHead] = useState(0);
+  const [place, setPlace] = useState(/** @type {[number, number] | null} */ (null));
+  const [seen, setSeen] = useState(/** @type {any} */ (null));
+  const [trouble, setTrouble] = useState("");
+  useEffect(() => {
+    const own = new AbortController();
+    const given = translates ? { source: text } : { text };
+    const attention = mixer === "attention" ? [layer] : [];
+    setTrouble("");
+    api.post("/v1/inspect", { model, ...given, attention, encoding: "u16", top: 0 }, { signal: own.signal }).then((answer) => {
+      const map = answer.attention?.[`${translates ? "encoder." : ""}${layer}`];
+      const tokens = (translates ? answer.source_tokens : answer.tokens).map((/** @type {any} */ one) => one.text);
+      setSeen({ layer, tokens, heads: map?.shape[0] ?? 0, values: map === undefined ? null : probabilitiesOf(map.data) });
+    }, (error) => setTrouble(messageOf(error)));
+    return () => own.abort();
+  }, [model, text, layer]);
+
+  const ready = seen !== null && seen.layer === layer;
+  const tokens = /** @type {string[]} */ (ready ? seen.tokens : []);
+  const size = tokens.length;
+  const transform = mixer === "fourier" || mixer === "hartley";
+  const valueAt = useMemo(() => (/** @type {number} */ row, /** @type {number} */ column) =>
+    (transform ? weightOf(mixer, row, column, size) : (seen?.values?.[(head * size + row) * size + column] ?? 0)), [seen, head, mixer, size]);
+  const all = useMemo(() => Array.from({ length: size }, (_, row) => Array.from({ length: size }, (__, column) => valueAt(row, column))), [valueAt]);
+  const row = Math.min(place?.[0] ?? (transform ? 3 : size - 1), size - 1);
+  // From the middle on the same waves come back.
+  const rows = transform ? tokens.map((_, at) => periods(Math.min(at, size - at))) : tokens;
+  const drawn = ready && size > 0 && (transform || seen.values !== null);
+  return html`<h2>One layer's mixing</h2>
+    <div class="choices" role="group" aria-label="Layers">${mixers.map((name, at) => html`<button type="button" key=${at} aria-pressed=${at === layer ? "true" : "false"}
+      onClick=${() => { onLayer(at); setPlace(null); setHead(0); }}>${at}: ${MIXERS[name] ?? name}</button>`)}</div>
+    ${mixer !== "attention" || !ready ? null : html`<div class="choices" role="group" aria-label="Heads">${Array.from({ length: seen.heads }, (_, at) => html`<button type="button" key=${at}
+      aria-pressed=${at === head ? "true" : "false"} onClick=${() => setHead(at)}>Head ${at}</button>`)}</div>`}
+    <p class="hint">${TOLD[mixer] ?? ""}</p>
+    <${Trouble} message=${trouble} />
+    ${!ready && trouble === "" ? html`<p class="waiting">Fetching layer ${layer}.</p>` : null}
+    ${!drawn ? null : html`<div class="signal">
+      <div><${LabelledMap} rows=${rows} columns=${tokens} label=${`Layer ${layer}: what each place takes from each token`} valueAt=${valueAt} row=${row}
+        onPlace=${(/** @type {[number, number] | null} */ at) => at !== null && setPlace(at)} />
+        <p class="legend">${transform ? html`<span><span class="part-sample"></span> added</span> <span><span class="part-sample against"></span> taken away</span>` : html`Attention: 0 % <span class="scale"></span> 100 %`}</p>
+        <div class="slider"><label for="signal-row">Row</label><output for="signal-row">${spoken(rows[row] ?? "")}</output>
+          <input id="signal-row" type="range" min="0" max=${size - 1} step="1" value=${row} aria-valuetext=${spoken(rows[row] ?? "")}
+            onInput=${(/** @type {Event} */ event) => setPlace([Number(/** @type {HTMLInputElement} */ (event.target).value), -1])} /></div></div>
+      <div><h3>The row as a signal</h3>
+        <${Plot} values=${all[row] ?? []} x="place in the text" label=${`Row ${rows[row]} by place`} />
+        <h3>Its spectrum</h3>
+        <${Curve} series=${[{ name: "this row", points: points(sharesOf(all[row] ?? [])) }, ...(transform ? [] : [{ name: "mean of all rows", points: points(meanShares(all)) }])]}
+          x="periods in the text" y="% of the power" label=${`Spectrum of row ${rows[row]}`} /></div></div>`}`;
+}
+
+const TOLD = /** @type {Record<string, string>} */ ({
+  attention: "Each row is what one token takes from the others, learned and different for each text. A row that reads one place has a flat spectrum; one that averages has all of it at 0.",
+  fourier: "Nothing is learned here: each row is a wave, the same for every text, so that its spectrum is one line. This is the transform along the tokens; the layer also takes it along the width.",
+  hartley: "Nothing is learned here: each row is a wave, sine and cosine together, the same for every text. This is the transform along the tokens; the layer also takes it along the width.",
+  laplace: "A bank of fading waves reads the text from its beginning; how long each is remembered stands in the table of banks below.",
+  none: "This layer does not mix: each token is read alone.",
+});
+
+/** @param {number} count */
+function periods(count) {
+  return count === 1 ? "1 period" : `${count} periods`;
+}
+
+/**
+ * @param {number[]} values
+ * @returns {Array<[number, number]>}
+ */
+function points(values) {
+  return values.map((value, at) => [at, value]);
+}
+
+/** @param {{values: number[], x: string, label: string}} props */
+function Plot({ values, x, label }) {
+  const width = 480;
+  const most = Math.max(...values.map(Math.abs), 1e-9);
+  const below = values.some((value) => value < 0);
+  const zero = below ? 60 : 112;
+  const step = (width - 60) / Math.max(1, values.length);
+  return html`<figure class="curve"><svg viewBox=${`0 0 ${width} 140`} role="img" aria-label=${label}>
+    <line class="grid" x1="48" x2=${width - 12} y1=${zero} y2=${zero} />
+    <text x="42" y="16" text-anchor="end">${most.toPrecision(2)}</text><text x="42" y=${zero + 4} text-anchor="end">0</text>
+    ${values.map((value, at) => html`<rect key=${at} class=${value < 0 ? "stem against" : "stem"} x=${48 + at * step + step * 0.15} width=${step * 0.7}
+      y=${value < 0 ? zero : zero - (Math.abs(value) / most) * (zero - 12)} height=${(Math.abs(value) / most) * (below ? 48 : 100)} />`)}
+    <text x=${(48 + width) / 2} y="134" text-anchor="middle">${x}</text></svg></figure>`;
+}
+
+/** What the columns of the tables mean. */
+const MEANINGS = /** @type {Record<string, string>} */ ({
+  low: "share of a row's power in its lowest sixteenth of frequencies: 1 is an average",
+  "effective rank": "how many independent rows the head has",
+  condition: "how far the map is from being undone; - beyond what can be told",
+  "with residual": "the same of the map plus the stream it is added to",
+  entropy: "of a row, in bits",
+  distance: "tokens between reader and read",
+  passed: "what is left of the differences between places: 1 all, 0 nothing",
+});
 
 /** @param {{found: any}} props */
 function Layers({ found }) {
   const tables = Object.entries(found).filter(([, value]) => Array.isArray(value) && value.length > 0 && typeof value[0] === "object" && value[0] !== null);
   return html`${tables.map(([name, rows]) => {
     const columns = Object.keys(/** @type {any[]} */ (rows)[0]).filter((column) => /** @type {any[]} */ (rows).every((row) => row[column] === null || ["number", "string", "boolean"].includes(typeof row[column])));
-    return html`<h2 key=${name}>${name.replaceAll("_", " ")}</h2><div class="scrolls"><table><thead><tr>${columns.map((column) => html`<th key=${column}>${column.replaceAll("_", " ")}</th>`)}</tr></thead><tbody>
-      ${/** @type {any[]} */ (rows).map((row, at) => html`<tr key=${at}>${columns.map((column) => html`<td key=${column} class=${typeof row[column] === "number" ? "number" : ""}>${
-        typeof row[column] === "number" ? Number(row[column].toPrecision(3)).toString() : String(row[column] ?? "-")}</td>`)}</tr>`)}</tbody></table></div>`;
+    const told = columns.map((column) => column.replaceAll("_", " ")).filter((column) => MEANINGS[column] !== undefined);
+    return html`<h2 key=${name}>${name === "heads" ? "Figures of every head" : name.replaceAll("_", " ")}</h2>
+      <div class="scrolls" tabindex="0" role="region" aria-label=${`Table: ${name}`}><table><thead><tr>${columns.map((column) => html`<th key=${column} scope="col" class="number">${column.replaceAll("_", " ")}</th>`)}</tr></thead><tbody>
+      ${/** @type {any[]} */ (rows).map((row, at) => html`<tr key=${at}>${columns.map((column) => html`<td key=${column} class="number">${figure(row[column])}</td>`)}</tr>`)}</tbody></table></div>
+      ${told.length === 0 ? null : html`<p class="hint">${told.map((column, at) => html`<span key=${column}><b>${column}</b>: ${MEANINGS[column]}${at < told.length - 1 ? "; " : "."}</span>`)}</p>`}`;
   })}`;
+}
+
+/**
+ * A figure with three digits, and powers of ten where it is huge or tiny.
+ * @param {unknown} value
+ */
+function figure(value) {
+  if (typeof value !== "number") {
+    return String(value ?? "-");
+  }
+  if (Number.isInteger(value)) {
+    return value.toLocaleString("en");
+  }
+  const size = Math.abs(value);
+  return size >= 1e5 || size < 1e-3 ? value.toExponential(1) : Number(value.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 6 });
 }

@@ -25,7 +25,7 @@ const MOST_BYTES = 2_000_000;
 const NOTHING = { bits: [], aside: [], samples: [], heads: [], model: null, latest: null, done: null, error: "" };
 
 /** @param {import("../types.mjs").ViewProps} props */
-export function View({ api, state, setState }) {
+export function View({ api, state, setState, onModels }) {
   const [text, setText] = useState("");
   const [seconds, setSeconds] = useState(60);
   const [seed, setSeed] = useState(1);
@@ -111,7 +111,7 @@ export function View({ api, state, setState }) {
       <${Status} course=${course} running=${running} />
       <div class="row actions" data-export="no"><button type="button" onClick=${drop}>${running ? "Stop the lesson" : "Drop it and begin anew"}</button></div>
       <${Trouble} message=${course.error} />
-      ${course.done === null ? null : html`<${Keep} api=${api} lesson=${lesson} />`}
+      ${course.done === null ? null : html`<${Keep} api=${api} lesson=${lesson} onModels=${onModels} />`}
       <${Watched} course=${course} />
     </section>`}`;
 }
@@ -145,8 +145,8 @@ function Watched({ course }) {
   </div>`;
 }
 
-/** @param {{api: import("../api.mjs").Api, lesson: string}} props */
-function Keep({ api, lesson }) {
+/** @param {{api: import("../api.mjs").Api, lesson: string, onModels: () => Promise<void>}} props */
+function Keep({ api, lesson, onModels }) {
   const [name, setName] = useState("");
   const [said, setSaid] = useState("");
   const [trouble, setTrouble] = useState("");
@@ -158,6 +158,7 @@ function Keep({ api, lesson }) {
       const called = String(answer.model ?? answer.name ?? answer.id ?? name);
       setKept(called);
       setSaid(`Kept as ${called}.`);
+      await onModels();
     } catch (error) {
       setTrouble(messageOf(error));
     }
@@ -168,7 +169,8 @@ function Keep({ api, lesson }) {
           onInput=${(/** @type {Event} */ event) => setName(/** @type {HTMLInputElement} */ (event.target).value)} /></div>
       <button type="submit" class="main" disabled=${name === "" || kept !== ""}>Keep</button></form>
     <${Trouble} message=${trouble} />
-    <p role="status">${said} ${kept === "" ? "" : html`Load the page again to write with it.`}</p>`;
+    <p role="status">${said} ${kept === "" ? "" : html`<a href=${`#/write?model=${encodeURIComponent(kept)}`}>Write with it</a>${", "}
+      <a href=${`#/look?model=${encodeURIComponent(kept)}`}>look into it</a>, or <a href=${`#/compare?right=${encodeURIComponent(kept)}`}>compare it</a>.`}</p>`;
 }
 
 /**

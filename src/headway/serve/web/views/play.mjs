@@ -1,5 +1,6 @@
 /** Play: guess the next word of a text against a model; who needs fewer bits a word wins. */
 import { messageOf } from "../api.mjs";
+import { Curve } from "../parts/curve.mjs";
 import { Select, Slider, TextArea, Trouble, namesFor } from "../parts/fields.mjs";
 import { bitsOf } from "../parts/writing.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
@@ -97,7 +98,8 @@ export function View({ api, models, state, setState }) {
     ${passage === "own" && bits === null ? html`<${TextArea} id="own" label="Your text" value=${own} onChange=${setOwn} rows=${4}
       hint="A text that the model has not seen makes the fairest game." />` : null}
     <${Trouble} message=${trouble} />
-    ${bits === null ? null : html`
+    ${bits === null ? html`<p class="empty">The first ${SHOWN} words are given away; then the room and the model guess one word after another.</p>` : html`<div class="two-columns">
+      <section aria-label="The game">
       <p class="passage" data-testid="passage">${words.slice(0, SHOWN).join(" ")} ${turns.map((turn, index) => html`<span key=${index}
         class=${same(turn.guess, turn.word) ? "found" : ""}>${turn.word} </span>`)}${over ? null : html`<span class="gap">?</span>`}</p>
       ${over ? null : html`<form class="row guess" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); reveal(); }}>
@@ -109,7 +111,9 @@ export function View({ api, models, state, setState }) {
         <button type="submit" class="main" disabled=${busy}>Show the word</button>
       </form>`}
       <p role="status" class="figures">${latest === undefined ? "" : said(latest)}</p>
-      <${Score} turns=${turns} over=${over} />`}
+      <${Turns} turns=${turns} />
+      </section>
+      <section aria-label="The score"><${Score} turns=${turns} over=${over} /></section></div>`}
     <p class="hint">How the room pays: a right guess costs the logarithm of how sure it was; else what it was not sure of is
       spread evenly over ${WORDS.toLocaleString("en")} other words. The old books may have been among what the model learned.</p>`;
 }
@@ -129,9 +133,28 @@ function Score({ turns, over }) {
   return html`<h2>${over ? (room < model ? "The room wins" : "The model wins") : "Bits a word so far"}</h2>
     <dl class="score">${rows.map(([name, bits, found]) => html`<div key=${name} class="bar">
       <dt class="bar-text">${name}</dt>
-      <dd class="bar-track" aria-hidden="true"><span class="bar-kept" style=${{ width: `${(100 * bits) / most}%` }}></span></dd>
+      <dd class="bar-track" aria-hidden="true"><span class=${`bar-kept line-${name === "The room" ? 0 : 1}`} style=${{ width: `${(100 * bits) / most}%` }}></span></dd>
       <dd class="bar-number">${bits.toFixed(2)} bits, ${found} of ${turns.length} right</dd></div>`)}</dl>
-    <div class="scrolls" tabindex="0" role="region" aria-label="All turns"><table>
+    ${turns.length < 2 ? html`<p class="empty">The curve begins after two words.</p>` : html`<${Curve} x="words guessed" y="bits a word so far" label="Running bits a word"
+      series=${[{ name: "the room", points: running(turns.map((turn) => turn.room)) }, { name: "the model", points: running(turns.map((turn) => turn.model)) }]} />`}`;
+}
+
+/**
+ * The mean of the first one, two, three... values.
+ * @param {number[]} values
+ * @returns {Array<[number, number]>}
+ */
+function running(values) {
+  let sum = 0;
+  return values.map((value, at) => [at + 1, (sum += value) / (at + 1)]);
+}
+
+/** @param {{turns: Turn[]}} props */
+function Turns({ turns }) {
+  if (turns.length === 0) {
+    return null;
+  }
+  return html`<div class="scrolls" tabindex="0" role="region" aria-label="All turns"><table>
       <thead><tr><th scope="col">Word</th><th scope="col">Room</th><th scope="col">Model</th>
         <th scope="col" class="number">Room, bits</th><th scope="col" class="number">Model, bits</th></tr></thead>
       <tbody>${[...turns].reverse().map((turn, index) => html`<tr key=${turns.length - index}><td>${turn.word}</td>

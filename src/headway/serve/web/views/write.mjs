@@ -60,7 +60,21 @@ export function View({ api, models, state, setState }) {
   }
   const ids = branch === undefined ? null : idsOf(tokens.slice(0, selected ?? tokens.length));
   const at = selected === null ? undefined : tokens[selected];
-  return html`<div class="two-columns">
+  /** @param {number} index */
+  function pickToken(index) {
+    setSelected(index === selected ? null : index);
+    // On a narrow screen the alternatives stand below the text.
+    if (index !== selected && matchMedia("(max-width: 56rem)").matches) {
+      requestAnimationFrame(() => document.getElementById("alternatives")?.scrollIntoView());
+    }
+  }
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    if (event.key === "Escape" && selected !== null) {
+      setSelected(null);
+    }
+  }
+  return html`<div class="two-columns" onKeyDown=${onKey}>
     <section aria-label="Text">
       <${TextArea} id="prompt" label="Begin with" value=${prompt} onChange=${setPrompt} onSubmit=${() => begin(seed)}
         hint="Ctrl and Enter writes." />
@@ -81,13 +95,13 @@ export function View({ api, models, state, setState }) {
       ${tokens.length === 0 ? html`<p class="empty">The text will stand here. Click a token for what else the model
           thought of, and go on from there instead.</p>`
         : html`<div class="written"><${Tokens} tokens=${tokens} selected=${selected} label="Written text" busy=${writing.busy}
-            onSelect=${(/** @type {number} */ index) => setSelected(index === selected ? null : index)} /></div>`}
+            onSelect=${pickToken} /></div>`}
       <p class="figures" data-testid="speed">${speedInWords(writing.speed)}${surpriseInWords(tokens)}</p>
       <p class="unseen" aria-live="polite">${writing.busy || writing.ended === "" ? "" : `${writing.ended} ${textOf(tokens)}`}</p>
       <${TreeOf} tree=${writing.tree} onChoose=${(/** @type {number} */ one) => { setSelected(null); writing.choose(one); }} />
     </section>
-    <section aria-label="Alternatives">
-      <h2>${at === undefined ? "What may come next" : html`In place of <q>${shown(at.text)}</q>`}</h2>
+    <section aria-label="Alternatives" id="alternatives">
+      <h2 aria-live="polite">${at === undefined ? "What may come next" : html`In place of <q>${shown(at.text).replaceAll("\n", "")}</q>`}</h2>
       <p class="hint">${at === undefined ? "Pick one to add it to the text."
         : html`Pick one to branch there. <button type="button" class="plain" onClick=${() => setSelected(null)}>Back to the end</button>`}</p>
       <${Sliders} choosing=${choosing} onChange=${setChoosing} />
