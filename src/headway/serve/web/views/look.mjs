@@ -155,7 +155,7 @@ function Kinds({ heads, onSelect }) {
       const all = /** @type {any[]} */ (heads[kind ?? ""] ?? []).flatMap((row, layer) => (row ?? []).map((/** @type {number} */ value, /** @type {number} */ head) => ({ layer, head, value })));
       const best = all.filter((one) => typeof one.value === "number").sort((one, two) => two.value - one.value).slice(0, 4);
       return html`<tr key=${kind}><th scope="row">${words}</th><td>${best.map((one) => html`<span class="kind" key=${`${one.layer}.${one.head}`}><button type="button" class="plain"
-        aria-label=${`Layer ${one.layer}, head ${one.head}, ${words}`} onClick=${() => onSelect(one.layer, one.head)}>${one.layer}.${one.head}</button> ${(one.value * 100).toFixed(0)} %</span> `)}</td></tr>`;
+        aria-label=${`${one.layer}.${one.head}: layer ${one.layer}, head ${one.head}, ${words}`} onClick=${() => onSelect(one.layer, one.head)}>${one.layer}.${one.head}</button> ${(one.value * 100).toFixed(0)} %</span> `)}</td></tr>`;
     })}</tbody></table>
     <p class="hint">Mean attention to that place, 0 to 100 %. Repeats are measured on ${heads.repeat_measured_on === "text" ? "this text" : "random tokens said twice"}.</p>`;
 }

@@ -1,0 +1,86 @@
+"""A browser on the page of a real server; a test fails for any request to elsewhere and for any error of the page."""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headway.serve.safety import Guard
+
+sys.path.append(str(Path(__file__).parents[1] / "serve"))
+from running import running  # noqa: E402  # the server of the tests of serve
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MODELS = ("writer", "en-fr", "en-fr-rnnsearch", "en-fr-rnn-fixed", "reader", "reader-fnet")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = "Chromium" if CHROMIUM is None else "playwright"
+    if CHROMIUM is None or importlib.util.find_spec("playwright") is None:
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed: see CONTRIBUTING.md"))
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(MODELS, tmp_path_factory.mktemp("kept"), guard=Guard()) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield found
+        found.close()
+
+
+class Tab:
+    """One page in a context of its own, and what went wrong on it."""
+
+    def __init__(self, browser: Any, address: str, **settings: Any) -> None:
+        self.address = address
+        self.wrong: list[str] = []
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        self.context.set_default_timeout(30_000)
+        self.page = self.context.new_page()
+        own = (f"{address}/", "data:", f"blob:{address}/")
+        self.page.on(
+            "request", lambda request: request.url.startswith(own) or self.wrong.append(f"left: {request.url}")
+        )
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("console", lambda said: said.type != "error" or self.wrong.append(f"console: {said.text}"))
+        self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+
+    def open(self, view: str) -> Any:
+        self.page.goto(f"{self.address}/#/{view}")
+        self.page.wait_for_selector("#view h1")
+        return self.page
+
+
+@pytest.fixture
+def new_tab(browser: Any, address: str) -> Iterator[Any]:
+    tabs: list[Tab] = []
+
+    def make(**settings: Any) -> Tab:
+        tabs.append(Tab(browser, address, **settings))
+        return tabs[-1]
+
+    yield make
+    for tab in tabs:
+        tab.context.close()
+    assert [wrong for tab in tabs for wrong in tab.wrong] == []
+
+
+@pytest.fixture
+def tab(new_tab: Any) -> Tab:
+    found: Tab = new_tab()
+    return found
