@@ -8,12 +8,13 @@ import numpy
 
 import headway
 from headway.engine.cache import Cache
-from headway.engine.extension import native
+from headway.engine.extension import is_built, native
 from headway.tasks import writer as writer  # loaded here, as whoever writes has it loaded
 
 START, END = 7999, 0
 
-native()
+if is_built():
+    native()
 
 
 def version() -> str:

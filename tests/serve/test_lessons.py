@@ -242,7 +242,7 @@ def test_seconds_and_seeds_outside_their_range_are_refused(lessons: Lessons, sec
 
 def test_what_training_refuses_is_the_last_event_and_leaves_nothing_behind(tmp_path: Path) -> None:
     lessons = Lessons(tmp_path, replace(LIMITS, memory=1_000))
-    lesson = lessons.start(prose(), SECONDS, 0)
+    lesson = lessons.start(prose(), 60.0, 0)
     last = list(lesson.events(timeout=900.0))[-1]
     assert "may hold 1,000 bytes of memory" in last["error"]["message"] and last["error"]["code"] == "failed"
     assert "Give it a shorter text." in last["error"]["message"] and lesson.state == "failed"
