@@ -30,7 +30,7 @@ export function View({ api, models, state, setState }) {
     setBusy(true);
     setTrouble("");
     const ablate = [...silent].map((one) => one.split(".").map(Number));
-    api.post("/v1/inspect", { model, text, thumbnails: 24, logit_lens: 3, contributions: true, heads: true, top: 50, ablate }).then(
+    api.post("/v1/inspect", { model, text, thumbnails: 24, top: 50, ablate }).then(
       (answer) => {
         if (number === latest.current) {
           setSeen(answer);
@@ -80,7 +80,29 @@ export function View({ api, models, state, setState }) {
       (answer) => setMaps((before) => ({ ...before, [layer]: { shape: answer.attention[layer].shape, values: probabilitiesOf(answer.attention[layer].data) } })),
       (error) => setTrouble(messageOf(error)),
     );
-  }, [seen, layer]);
+  }, [seen?.tokens, layer]);
+
+  // What takes a model of many layers longer comes after the maps.
+  useEffect(() => {
+    if (seen === null) {
+      return;
+    }
+    const number = latest.current;
+    const ablate = [...off].map((one) => one.split(".").map(Number));
+    const ids = seen.tokens.map((/** @type {any} */ one) => one.id);
+    api.post("/v1/inspect", { model, ids, logit_lens: 3, contributions: true, heads: true, ablate }).then(
+      ({ logit_lens, contributions, heads, notes }) => {
+        if (number === latest.current) {
+          setSeen((/** @type {any} */ before) => ({ ...before, logit_lens, contributions, heads, notes: { ...before.notes, ...notes } }));
+        }
+      },
+      (error) => {
+        if (number === latest.current) {
+          setTrouble(messageOf(error));
+        }
+      },
+    );
+  }, [seen?.tokens]);
 
   /** @param {string[]} heads */
   function toggle(heads) {
