@@ -88,6 +88,22 @@ class Reading:
         self.fed += self.latest
 
 
+def shares(left: Sequence[int], chunk: int) -> list[int]:
+    """How many tokens of each prompt are read next, `chunk` in all; `left` are those to be read, the oldest prompt first.
+
+    What is nearest to its end is read first, so that of many prompts that come together one after another begins to
+    write, in place of all at the end. The oldest has a quarter for itself: a long one must not wait for ever.
+    """
+    widths = [0] * len(left)
+    widths[0] = min(left[0], max(1, chunk // 4))
+    free = chunk - widths[0]
+    for at in sorted(range(len(left)), key=lambda at: left[at]):
+        more = min(left[at] - widths[at], free)
+        widths[at] += more
+        free -= more
+    return widths
+
+
 def choose_for(logits: Logits, rows: Sequence[Row]) -> list[int]:
     """The next id of each row; logits (B, V)."""
     return choose(

@@ -22,7 +22,7 @@ from headway.decoding.logits import (
 )
 from headway.decoding.prefixes import Prefixes
 from headway.decoding.row import FinishReason as FinishReason
-from headway.decoding.row import Reading, Row, Taken, choose_for, require_constraint, require_row
+from headway.decoding.row import Reading, Row, Taken, choose_for, require_constraint, require_row, shares
 from headway.decoding.speculation import Asked, Drafter
 from headway.errors import ConfigError, HeadwayError, UsageError
 from headway.models.protocol import AnyDecoder
@@ -261,11 +261,10 @@ class Rows:
             self._begin_reading()
         if not self._reading:
             return []
-        width = max(1, self._chunk // len(self._reading))
-        logits, state = feed_for_choice(
-            self._model, self._reading_state, [reading.next(width) for reading in self._reading]
-        )
-        for reading in self._reading:
+        widths = shares([len(reading.ids) - reading.fed for reading in self._reading], self._chunk)
+        new = [reading.next(width) for reading, width in zip(self._reading, widths, strict=True)]
+        logits, state = feed_for_choice(self._model, self._reading_state, new)
+        for reading, width in zip(self._reading, widths, strict=True):
             reading.advance(width)
         if self._prefixes is not None:
             self._prefixes.remember_read(self._reading, state)
