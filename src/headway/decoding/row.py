@@ -89,7 +89,7 @@ class Reading:
 
 
 def shares(left: Sequence[int], chunk: int) -> list[int]:
-    """How many tokens of each prompt are read next, `chunk` in all; `left` are those to be read, the oldest prompt first.
+    """How many tokens of each prompt are read next, `chunk` in all; `left` are those to be read, the oldest first.
 
     What is nearest to its end is read first, so that of many prompts that come together one after another begins to
     write, in place of all at the end. The oldest has a quarter for itself: a long one must not wait for ever.
