@@ -2,7 +2,8 @@
 
 One command: `python benchmarks/page.py` with playwright and a Chromium on this machine. It starts a server of its own
 with the bundled models and a GPT-2 of the smallest published size with random weights, and prints one JSON object:
-medians in milliseconds. "look" is from the click to the grid, the model's pass included; "draw" from the answer on.
+medians in milliseconds. "look" is from asking the server to the grid, the model's pass included; "draw" from the
+answer on.
 """
 
 import argparse

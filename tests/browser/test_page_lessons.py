@@ -14,12 +14,15 @@ def test_a_model_learns_is_kept_and_writes_without_a_reload(tab: Any) -> None:
     text = (CHAPTER.read_text(encoding="utf-8") * 3)[:60_000]
     page = tab.open("learn")
     page.locator("#text").fill(text)
-    page.locator("#seconds").fill("10")
+    page.locator("#seconds").fill("20")
     page.get_by_role("button", name="Learn", exact=True).click()
+    now = page.locator("p.figures", has_text=re.compile(r"^Step \d+: "))
+    now.wait_for(timeout=90_000)
+    first = float(re.search(r": ([\d.]+) bits a byte", now.text_content())[1])
     page.locator("#keep-name").wait_for(timeout=90_000)
     said = page.locator("p[role=status].figures").text_content()
     found = re.search(r"Learned in \d+ seconds and (\d+) steps: ([\d.]+) bits a byte", said)
-    assert found is not None and int(found[1]) >= 1 and float(found[2]) < 8
+    assert found is not None and int(found[1]) > 1 and float(found[2]) < first
     assert page.locator(".samples .sample").count() >= 1
     assert page.locator("svg path, svg polyline").count() >= 1
     page.locator("#keep-name").fill("learnt-here")

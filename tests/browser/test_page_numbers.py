@@ -129,6 +129,11 @@ def test_look_shows_the_model_s_own_attention_and_what_changes_without_a_head(ta
     assert [cell.text_content() for cell in lens.nth(1).locator("td .small").all()] == [percent(one) for one in top[1]]
     followers = page.locator(".bars-table").first.locator("td.number")
     before = followers.first.text_content()
+    page.get_by_role("button", name="Switch this head off").click()
+    page.wait_for_selector("text=1 head is off")
+    silent = inspect(model, tokenizer, text, InspectionRequest(ablate=frozenset({(2, 3)}), top=3))
+    now = json.dumps(percent(silent["next"][0]["probability"]))
+    page.wait_for_function(f"() => document.querySelector('.bars-table td.number').textContent === {now}")
     page.get_by_role("button", name="Switch layer 2 off").click()
     page.wait_for_selector("text=heads are off")
     silent = inspect(model, tokenizer, text, InspectionRequest(ablate=frozenset((2, head) for head in range(5)), top=3))
@@ -146,6 +151,10 @@ def test_look_takes_a_paragraph(tab: Any) -> None:
 
 def test_translators_show_what_the_library_translates_and_aligns(tab: Any) -> None:
     text = "Where is the station?"
+    answers: dict[str, Any] = {}
+    tab.page.on(
+        "response", lambda one: one.url.endswith("/v1/translate") and answers.update({one.json()["model"]: one})
+    )
     page = tab.open("translate?text=" + text.replace(" ", "%20"))
     page.wait_for_function("() => document.querySelectorAll('.translation').length === 3")
     for name in ("en-fr", "en-fr-rnnsearch", "en-fr-rnn-fixed"):
@@ -157,6 +166,8 @@ def test_translators_show_what_the_library_translates_and_aligns(tab: Any) -> No
         if aligns:
             drawn = article.locator(".labelled-rows span").all_text_contents()
             assert drawn == list(expected.alignment.target_words)
+            weights = answers[name].json()["data"][0]["alignment"]["weights"]
+            numpy.testing.assert_allclose(weights, expected.alignment.word_weights, atol=1e-4)
 
 
 def test_fill_guesses_what_the_reader_guesses(tab: Any) -> None:

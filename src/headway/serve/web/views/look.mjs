@@ -76,10 +76,12 @@ export function View({ api, models, state, setState }) {
     const ablate = [...off].map((one) => one.split(".").map(Number));
     // By ids, since the field may hold another text by now.
     const ids = seen.tokens.map((/** @type {any} */ one) => one.id);
+    let late = false; // the map of another text, or of a model with other heads, is not this one's
     api.post("/v1/inspect", { model, ids, attention: [selected[0]], encoding: "u16", ablate }).then(
-      (answer) => setMaps((before) => ({ ...before, [layer]: { shape: answer.attention[layer].shape, values: probabilitiesOf(answer.attention[layer].data) } })),
-      (error) => setTrouble(messageOf(error)),
+      (answer) => late || setMaps((before) => ({ ...before, [layer]: { shape: answer.attention[layer].shape, values: probabilitiesOf(answer.attention[layer].data) } })),
+      (error) => late || setTrouble(messageOf(error)),
     );
+    return () => { late = true; };
   }, [seen?.tokens, layer]);
 
   // What takes a model of many layers longer comes after the maps.
