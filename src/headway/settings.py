@@ -111,7 +111,7 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         if len(kinds) != len(value):
             raise ConfigError(f"{key} must have {len(kinds)} values, but got {value!r}")
         return tuple(_convert(kind, item, key) for kind, item in zip(kinds, value, strict=True))
-    if origin is not None and isinstance(value, Mapping):  # Mapping[str, ...]
+    if origin not in (None, tuple) and isinstance(value, Mapping):  # Mapping[str, ...]
         return dict(value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return value if isinstance(value, hint) else from_dict(hint, value, f"{key}.")

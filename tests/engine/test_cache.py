@@ -22,6 +22,9 @@ from headway import storage
 from headway.engine.cache import Cache
 from headway.engine.cache_file import PACKING, CacheFile
 from headway.engine.compile import compiled
+from headway.engine.extension import native
+from headway.engine.gpt2 import build
+from headway.engine.packing import Asked
 from headway.formats.folder import load
 from headway.text.byte_level import ByteLevelTokenizer
 from headway.text.vocabulary import ByteVocabulary
@@ -132,6 +135,10 @@ def test_one_altered_byte_anywhere_is_noticed(folder: Path) -> None:
         ("parts", [["x", 2**60, 64]]),
         ("parts", [["token_embedding.panels", 0, 2**60]]),
         ("parts", []),
+        ("parts", {}),
+        ("parts", [[]]),
+        ("parts", [["\ud800", 0, 64]]),
+        ("parts", [["x", 0, 64], ["x", 64, 64]]),
         ("sizes", {}),
         ("sizes", {"width": 10**9}),
         ("sizes", {"heads": 0}),
@@ -151,12 +158,52 @@ def test_a_header_that_asks_for_the_absurd_gives_no_model(folder: Path, name: st
     magic, length, _ = PREAMBLE.unpack(whole[: PREAMBLE.size])
     header = json.loads(whole[PREAMBLE.size : PREAMBLE.size + length])
     header[name] = {**header["sizes"], **value} if name == "sizes" and value else value
-    told = json.dumps(header).encode()
-    start, begin = (-(-(PREAMBLE.size + count) // 4096) * 4096 for count in (len(told), length))
-    preamble = PREAMBLE.pack(magic, len(told), hashlib.sha256(told).digest())
-    path.write_bytes((preamble + told).ljust(start, b"\0") + whole[begin:])
+    begin = beginning(length)
+    path.write_bytes(headed(magic, header) + whole[begin:])
     assert kept(folder, 8) is None
     assert write(folder) == text
+
+
+def test_a_part_that_stands_elsewhere_gives_no_model(folder: Path) -> None:
+    """Of two parts of one length, told the wrong way round, every size would still be right."""
+    write(folder)
+    path = file_of(folder)
+    whole = path.read_bytes()
+    magic, length, _ = PREAMBLE.unpack(whole[: PREAMBLE.size])
+    header = json.loads(whole[PREAMBLE.size : PREAMBLE.size + length])
+    places = {name: part for part in header["parts"] for name in part[:1]}
+    one, other = places["blocks.0.attention_norm.weight"], places["blocks.1.attention_norm.weight"]
+    assert one[2] == other[2]
+    one[1], other[1] = other[1], one[1]
+    path.write_bytes(headed(magic, header) + whole[beginning(length) :])
+    assert kept(folder, 8) is None
+
+
+def test_a_file_with_a_hole_of_a_terabyte_asks_for_no_memory(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text, path = write(folder), file_of(folder)
+    whole = path.read_bytes()
+    magic, length, _ = PREAMBLE.unpack(whole[: PREAMBLE.size])
+    header = json.loads(whole[PREAMBLE.size : PREAMBLE.size + length])
+    header |= {"bytes": 2**40, "parts": [["x", 0, 2**40]]}
+    start = headed(magic, header)
+    path.write_bytes(start)
+    try:
+        os.truncate(path, len(start) + 2**40)
+    except OSError:
+        pytest.skip("the file system has no files of a terabyte")
+    assert kept(folder, 8) is None
+    assert "more than its weights fill" in caplog.text
+    assert write(folder) == text and path.stat().st_size == len(whole)
+
+
+def headed(magic: bytes, header: dict[str, Any]) -> bytes:
+    """What stands before the parts, with a digest that fits."""
+    told = json.dumps(header).encode()
+    return (PREAMBLE.pack(magic, len(told), hashlib.sha256(told).digest()) + told).ljust(beginning(len(told)), b"\0")
+
+
+def beginning(length: int) -> int:
+    return -(-(PREAMBLE.size + length) // 4096) * 4096
 
 
 def test_what_is_no_file_is_no_cache(folder: Path, elsewhere: Path) -> None:
@@ -165,6 +212,42 @@ def test_what_is_no_file_is_no_cache(folder: Path, elsewhere: Path) -> None:
     path.mkdir()
     assert write(folder) == text
     assert [file.name for file in elsewhere.rglob("*.cache")] == ["engine-8bit.cache"]
+
+
+def test_a_pipe_in_place_of_the_file_is_not_waited_for(folder: Path) -> None:
+    text, path = write(folder), file_of(folder)
+    path.unlink()
+    os.mkfifo(path)
+    assert write(folder) == text
+    assert path.is_file()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_read_or_written_where_a_link_of_the_folder_leads(
+    folder: Path, tmp_path: Path, there: bool, elsewhere: Path
+) -> None:
+    """A folder of somebody else's may come with links."""
+    text, path = write(folder), file_of(folder)
+    own = tmp_path / "own"
+    own.mkdir()
+    if there:
+        (own / "file").write_bytes(path.read_bytes())
+        os.utime(own / "file", ns=(1, 1))
+    path.unlink()
+    path.symlink_to(own / "file")
+    assert kept(folder, 8) is None
+    assert write(folder) == text
+    assert path.is_file() and not path.is_symlink()
+    assert not there or (own / "file").stat().st_mtime_ns == 1
+    assert [entry.name for entry in own.iterdir()] == ["file"] * there
+
+    (folder / "cache").rename(own / "cache")
+    (folder / "cache").symlink_to(own / "cache", target_is_directory=True)
+    assert kept(folder, 8) is None
+    shutil.rmtree(own / "cache")
+    (own / "cache").mkdir()
+    assert write(folder) == text
+    assert not list((own / "cache").iterdir()) and len(list(elsewhere.rglob("*.cache"))) == 1
 
 
 def test_replaced_weights_are_noticed_though_size_and_time_are_the_old_ones(
@@ -238,6 +321,30 @@ def test_several_threads_that_open_one_folder_do_no_harm(folder: Path) -> None:
         thread.join()
     assert len(texts) == 6 and len(set(texts)) == 1
     assert [path.name for path in (folder / "cache").iterdir()] == ["engine-8bit.cache"]
+
+
+def test_several_processes_that_open_one_folder_do_no_harm(folder: Path) -> None:
+    script = (
+        "import sys, headway\n"
+        f"writer = headway.Writer({str(folder)!r}, engine='compiled', bits=8, device='cpu')\n"
+        "sys.stdout.buffer.write(writer.write('Once', max_new_tokens=9, temperature=0).text.encode())"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(3)]
+    found = {process.communicate()[0].decode() for process in running}
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert [path.name for path in (folder / "cache").iterdir()] == ["engine-8bit.cache"]
+    assert found == {write(folder)}
+
+
+@pytest.mark.parametrize("bits", [32, 16, 8, 4])
+def test_every_kind_of_kernels_packs_the_same_bytes(bits: int) -> None:
+    """What one processor packed may be read on another."""
+    packed = []
+    for kernels in native().kernels_here():
+        parts = native().Parts()
+        build(tiny(width=34, n_heads=2), Asked(bits=bits, threads=1, kernels=kernels, parts=parts))
+        packed.append({name: bytes(memoryview(block)) for name, block in parts.blocks().items()})
+    assert packed[0] and all(one == packed[0] for one in packed)
 
 
 # Where the packing changes, so must PACKING: else files of an older headway would be read as what they are not.

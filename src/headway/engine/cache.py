@@ -36,6 +36,7 @@ LARGEST_FLOATS = 64 << 20
 _WEIGHTS = ("*.safetensors", "*.bin", "*.index.json")
 _READ = 1 << 20
 _TICK = 20_000_000  # nanoseconds
+_MOST_GROWN, _LEAST_BOUND = 16, 64 << 20  # far above what packing makes of weights; no more memory is asked for
 _RESERVE = 64 << 20  # a disk is not filled to its last byte for this
 
 
@@ -104,6 +105,8 @@ class Cache:
             if not same and [_content(source) for source in header.sources] != self._contents():
                 logger.info("%s is of other weights, and is made again", path)
                 return None
+            if header.bytes > _MOST_GROWN * sum(source.size for source in self._now) + _LEAST_BOUND:
+                raise FormatError(f"it has {header.bytes} bytes, more than its weights fill")
             parts = file.parts()
         model = gpt2.from_parts(parts, header.sizes, Asked(bits=bits, threads=threads))
         logger.info("packed weights were read from %s", path)
@@ -125,6 +128,8 @@ class Cache:
             made = not place.exists()
             try:
                 place.mkdir(parents=True, exist_ok=True)
+                if path.is_symlink():
+                    path.unlink()  # or the file that it leads to would be replaced
                 sweep(place)
                 require_space(path, size + _RESERVE)
                 replace_file(path, lambda partial: write_parts(partial, header, blocks))
@@ -143,13 +148,16 @@ def _name(bits: int) -> str:
 
 
 def _places(folder: Path) -> list[Path]:
-    """Where caches of a folder may be: in it, unless it is one of headway's own, and in the user's cache."""
+    """Where caches of a folder may be: in it, unless it is one of headway's own, and in the user's cache.
+
+    Never behind a link: one that came with a folder could lead anywhere.
+    """
     places = [] if folder.is_relative_to(ROOT) else [folder / CACHE]
     base = os.environ.get("XDG_CACHE_HOME", "")
     with contextlib.suppress(RuntimeError):  # a user without a home
         user = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
         places.append(user / "headway" / hashlib.sha256(os.fsencode(folder)).hexdigest()[:32])
-    return places
+    return [place for place in places if not place.is_symlink()]
 
 
 def _sources(folder: Path) -> tuple[Source, ...]:

@@ -10,6 +10,7 @@ parts     as long as the header says; their checksum is verified whenever they a
 import hashlib
 import json
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -60,8 +61,8 @@ class CacheFile:
     """An open file whose header was found whole; a context that closes it."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError where it cannot be opened, FormatError where it is damaged."""
-        self._file = open(path, "rb", buffering=0)
+        """Raises OSError where it cannot be opened or is a link or no plain file, FormatError where it is damaged."""
+        self._file = open(path, "rb", buffering=0, opener=_without_waiting)
         try:
             self.header, self._start = _read_header(self._file)
         except BaseException:
@@ -115,7 +116,10 @@ def _write_header(file: BinaryIO, header: Header) -> None:
 
 def _read_header(file: BinaryIO) -> tuple[Header, int]:
     """The header, and where the parts begin."""
-    size = os.fstat(file.fileno()).st_size
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError("it is no plain file")
+    size = facts.st_size
     preamble = file.read(_PREAMBLE.size)
     if len(preamble) < _PREAMBLE.size:
         raise FormatError("it ends within its first bytes")
@@ -132,11 +136,26 @@ def _read_header(file: BinaryIO) -> tuple[Header, int]:
     except (ValueError, RecursionError) as error:  # a ConfigError is one
         raise FormatError(str(error)) from None
     start = _start(length)
-    if not all(0 <= number <= header.bytes for _, *numbers in header.parts for number in numbers):
-        raise FormatError("its header has a part that does not lie inside the file")
+    if not _in_order(header):
+        raise FormatError("its header does not have the parts one behind the other")
     if size != start + header.bytes:
         raise FormatError(f"it has {size} bytes in place of {start + header.bytes}")
     return header, start
+
+
+def _in_order(header: Header) -> bool:
+    """Whether the parts stand as `write_parts` puts them."""
+    end = 0
+    for name, begin, size in header.parts:
+        if begin != end or size < 0 or not name.isascii():
+            return False
+        end += size + -size % _LINE
+    return end == header.bytes and len({name for name, _, _ in header.parts}) == len(header.parts)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe without a writer at once, and no link: it may come with a folder of somebody else's."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _encoded(header: Header) -> bytes:
