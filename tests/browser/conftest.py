@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from headway.serve.safety import Guard
+from headway.serve.admission import Guard
 
 sys.path.append(str(Path(__file__).parents[1] / "serve"))
 from running import running  # noqa: E402  # the server of the tests of serve

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import uvicorn
 
+from headway.serve.admission import HEADER_BYTES, Guard
 from headway.serve.app import Readiness, build
 from headway.serve.connections import Connection
 from headway.serve.lessons import Lessons
 from headway.serve.limits import Limits
 from headway.serve.models_served import Models, Opening
-from headway.serve.safety import HEADER_BYTES, Guard
 
 
 @contextlib.contextmanager

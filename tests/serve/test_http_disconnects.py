@@ -19,10 +19,11 @@ from running import running
 
 from headway.errors import UsageError
 from headway.serve import connections
+from headway.serve.admission import Guard, NotAdmitted
 from headway.serve.answer_room import AnswerRoom
 from headway.serve.bench import Bench
 from headway.serve.jobs import Cut, Refused
-from headway.serve.safety import Guard, Safety, _Refusal
+from headway.serve.safety import Safety
 
 PATIENCE = 60.0
 
@@ -146,7 +147,7 @@ def test_one_who_sends_too_much_still_reads_why(address: str) -> None:
 def test_no_body_takes_long_to_look_through(piece: bytes) -> None:
     safety = Safety(_nothing, Guard())
     for body in (b"[{" * 40 + b'"' + piece * (2_000_000 // len(piece)), piece * (2_000_000 // len(piece))):
-        with contextlib.suppress(_Refusal):
+        with contextlib.suppress(NotAdmitted):
             safety._check_depth(bytearray(body))
 
 
@@ -170,7 +171,7 @@ def test_no_body_takes_long_to_look_through(piece: bytes) -> None:
 )
 def test_depth_is_counted_outside_of_strings(body: bytes, deep: bool) -> None:
     if deep:
-        with pytest.raises(_Refusal):
+        with pytest.raises(NotAdmitted):
             Safety(_nothing, Guard())._check_depth(bytearray(body))
     else:
         Safety(_nothing, Guard())._check_depth(bytearray(body))

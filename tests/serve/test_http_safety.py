@@ -12,7 +12,7 @@ import pytest
 from running import running
 
 from headway.errors import UsageError
-from headway.serve.safety import Guard
+from headway.serve.admission import Guard
 from headway.serve.server import Serving
 
 KEY = "a-key-of-some-length"

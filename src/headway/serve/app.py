@@ -11,14 +11,16 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from headway.serve import errors_http
+from headway.serve.admission import Guard
 from headway.serve.answer_shapes import Sign
 from headway.serve.crowding import Crowding
 from headway.serve.disconnects import Disconnects
+from headway.serve.error_shape import error_body
 from headway.serve.lessons import Lessons
 from headway.serve.models_served import Models
 from headway.serve.route_answers import REFUSALS, Told
 from headway.serve.routes import api
-from headway.serve.safety import App, Guard, Message, Receive, Safety, Scope, Send
+from headway.serve.safety import App, Message, Receive, Safety, Scope, Send
 from headway.version import __version__
 
 _KINDS = {".mjs": "text/javascript", ".js": "text/javascript", ".css": "text/css", ".html": "text/html; charset=utf-8"}
@@ -95,7 +97,7 @@ def _add_page(app: FastAPI) -> None:
         async def page(request: Request) -> Response:
             found = pages.get(name or request.path_params.get("path", ""))
             if found is None:
-                return JSONResponse(errors_http.error_body("there is no such file", 404, "not_found"), status_code=404)
+                return JSONResponse(error_body("there is no such file", 404, "not_found"), status_code=404)
             body, kind, tag = found
             headers = {"ETag": tag, "Cache-Control": "no-cache"}
             if request.headers.get("if-none-match") == tag:

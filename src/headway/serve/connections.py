@@ -10,8 +10,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from headway.serve.errors_http import error_body
-from headway.serve.safety import HEADER_BYTES
+from headway.serve.admission import HEADER_BYTES
+from headway.serve.error_shape import error_body
 
 HEADER_SECONDS = 15.0
 UNREAD_SECONDS = 60

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from headway.errors import DependencyError, HeadwayError, ResourceError, StorageError
+from headway.serve.error_shape import error_body
 from headway.serve.jobs import Cut, Late, Refused
 from headway.serve.lessons import LessonConflict, UnknownLesson
 
@@ -35,7 +36,6 @@ _STATUS: tuple[tuple[type[BaseException], int, str], ...] = (
     (ResourceError, 503, "resources"),
     (HeadwayError, 400, "invalid_value"),
 )
-_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
 def status_of(error: BaseException) -> tuple[int, str]:
@@ -51,12 +51,6 @@ def body_of(error: BaseException, param: str | None = None) -> dict[str, Any]:
     status, code = status_of(error)
     message = str(error) if status != 500 else "something went wrong inside; the server's log says what"
     return error_body(message, status, code, param)
-
-
-def error_body(message: str, status: int, code: str, param: str | None = None) -> dict[str, Any]:
-    """OpenAI's shape."""
-    kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def answer(error: BaseException) -> JSONResponse:

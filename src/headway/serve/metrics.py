@@ -42,6 +42,9 @@ class Metrics:
         up = time.time()
         Gauge("headway_up_seconds", "Since the start.", registry=self.registry).set_function(lambda: time.time() - up)
         self.registry.register(_Queues(figures))
+        self.refused_elsewhere: Callable[[], int] = lambda: 0
+        """How many requests were refused before they came here."""
+        self._told_of = 0
 
     def on_step(self, model: str) -> Callable[[StepFigures], None]:
         """What a scheduler calls at each step."""
@@ -60,6 +63,10 @@ class Metrics:
 
     def text(self) -> bytes:
         """All of it, as Prometheus reads it."""
+        elsewhere = self.refused_elsewhere()
+        more, self._told_of = elsewhere - self._told_of, elsewhere
+        self.requests.labels("other", "429").inc(more)
+        self.refusals.inc(more)
         return generate_latest(self.registry)
 
 

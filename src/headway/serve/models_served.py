@@ -9,6 +9,7 @@ from typing import Any
 from headway.errors import UsageError
 from headway.serve.answer_room import AnswerRoom
 from headway.serve.bench import Bench
+from headway.serve.board import UNLIMITED, Board
 from headway.serve.errors_http import UnknownModel
 from headway.serve.jobs import Refused, SchedulerFigures
 from headway.serve.limits import Limits
@@ -65,6 +66,8 @@ class Models:
         self.metrics.watch("headway_bench_waiting", "Requests beside writing that wait or run.", self._benched)
         self.bench = Bench(waiting)
         self._mailbox: Mailbox | None = None
+        self._board: Board | None = None
+        self._telling = threading.Lock()
         self._served: dict[str, Served] = {}
         for name in names:
             described = describe(name)
@@ -81,6 +84,7 @@ class Models:
         """One more model, from a folder that the server itself made; its name."""
         described = describe(path)
         self._served[described.name] = Served(described=described, sizes=sizes_of(described.folder))
+        self._tell_room()
         return described.name
 
     def named(self, name: str, verb: str | None = None) -> Served:
@@ -113,6 +117,26 @@ class Models:
                     return None
         return found
 
+    def show_room_on(self, board: Board) -> None:
+        """Tell a gate from here on what `refusal` says here."""
+        self._board = board
+        self.metrics.refused_elsewhere = board.refused
+        self._tell_room()
+
+    def seen(self) -> None:
+        """A completion that the gate let in was taken on, or was not."""
+        if self._board is not None:
+            self._board.tell_seen()
+
+    def _tell_room(self) -> None:
+        if self._board is None:
+            return
+        with self._telling:
+            able = [one.writing for one in list(self._served.values()) if "write" in one.described.verbs]
+            rooms = [writing.scheduler.room for writing in able if writing is not None]
+            free = sum(free for free, _ in rooms) if rooms and len(rooms) == len(able) else UNLIMITED
+            self._board.tell_room(free, max((after for _, after in rooms), default=1.0))
+
     def mailbox(self) -> Mailbox:
         """Of the running loop; a server has one."""
         if self._mailbox is None:
@@ -132,10 +156,12 @@ class Models:
                     vocabulary=writer.tokenizer.size,
                     limits=self.limits,
                     on_step=self.metrics.on_step(name),
+                    on_room=self._tell_room,
                 )
                 scheduler.start()
                 fingerprint = fingerprint_of(served.described.folder, writer.model)
                 served.writing = Writing(writer=writer, scheduler=scheduler, fingerprint=fingerprint)
+                self._tell_room()
             return served.writing
 
     def grammar(self, name: str) -> Any:

@@ -47,12 +47,16 @@ class Scheduler:
         vocabulary: int,
         limits: Limits,
         on_step: Callable[[StepFigures], None] | None = None,
+        on_room: Callable[[], None] | None = None,
     ) -> None:
-        """vocabulary: how many ids may be chosen. on_step: told of every step, on the thread that writes."""
+        """vocabulary: how many ids may be chosen. on_step: told of every step, on the thread that writes. on_room: told
+        where `room` is another than before, on any thread, and must not ask for more than that.
+        """
         self._model = model
         self._vocabulary = vocabulary
         self._limits = limits
         self._on_step = on_step
+        self._on_room = on_room
         self._prefixes = Prefixes(tokens=limits.prefix_cache_tokens)
         self._rows = Rows(
             model,
@@ -72,6 +76,8 @@ class Scheduler:
         self._cutting = False
         self._n_cut = 0
         self._seconds_a_job = 1.0  # smoothed
+        self.room = (limits.queue, 1.0)
+        """How many jobs would be taken on now, and after how many seconds to try again; read without a lock."""
         # The writing thread's own.
         self._by_row: dict[int, tuple[Ticket, int]] = {}
         self._scoring: deque[tuple[Ticket, Scoring]] = deque()
@@ -97,6 +103,7 @@ class Scheduler:
             self._require_room(len(job.prompt_ids))
             self._queue.push(ticket)
             self._prompt_tokens += len(job.prompt_ids)
+            self._tell_room()
             self._changed.notify()
         return Handle(lambda sample: self._cancel(ticket, sample))
 
@@ -112,6 +119,7 @@ class Scheduler:
         """
         with self._changed:
             self._draining = True
+            self._tell_room()
             self._cutting = self._thread is None
             self._changed.notify()
         if self._thread is None:
@@ -166,9 +174,19 @@ class Scheduler:
             what = (
                 f"{waiting} requests wait" if full else f"{self._prompt_tokens} tokens of prompts are being worked on"
             )
-            ahead = (waiting + 1) * self._seconds_a_job / max(1, len(self._running))
-            after = float(math.ceil(min(_LONGEST_RETRY, max(1.0, ahead))))
+            after = self._retry_after_s()
             raise Refused(f"{what} already, and more are not taken on\nTry again in {after:.0f} s.", after)
+
+    def _retry_after_s(self) -> float:
+        ahead = (len(self._queue) + 1) * self._seconds_a_job / max(1, len(self._running))
+        return float(math.ceil(min(_LONGEST_RETRY, max(1.0, ahead))))
+
+    def _tell_room(self) -> None:
+        limits = self._limits
+        free = min(limits.queue - len(self._queue), limits.prompt_tokens - self._prompt_tokens)
+        self.room = (0 if self._draining else max(0, free), self._retry_after_s())
+        if self._on_room is not None:
+            self._on_room()
 
     def _cancel(self, ticket: Ticket, sample: int | None) -> None:
         with self._changed:
@@ -222,6 +240,7 @@ class Scheduler:
                     return
                 self._queue.take(ticket)
                 self._running.append(ticket)
+                self._tell_room()
                 ticket.began = time.monotonic()
             if ticket.job.score_prompt:
                 n_top = ticket.job.logprobs or 0
@@ -358,6 +377,7 @@ class Scheduler:
         if not self._queue.remove(ticket):
             self._running.remove(ticket)
             self._seconds_a_job += 0.1 * (time.monotonic() - ticket.began - self._seconds_a_job)
+        self._tell_room()
 
     def _drop_rows(self, ticket: Ticket, sample: int | None) -> None:
         """Let go of a sample's row, or all of them. On the writing thread."""

@@ -17,12 +17,13 @@ from typing import Any
 import uvicorn
 
 from headway.errors import ResourceError, UsageError
+from headway.serve.admission import HEADER_BYTES, Guard
 from headway.serve.app import Readiness, build
 from headway.serve.connections import Connection, limit_unread
+from headway.serve.gatekeeping import Gatekeeping
 from headway.serve.lessons import Lessons
 from headway.serve.limits import Limits
 from headway.serve.models_served import Models, Opening
-from headway.serve.safety import HEADER_BYTES, Guard
 
 _CONNECTIONS = 1024
 # The loop gives the interpreter away with each system call, and gets it back after this time at the latest from the
@@ -86,6 +87,8 @@ def serve(serving: Serving, *, ready: Callable[[str], None]) -> int:
     sys.setswitchinterval(_SWITCH_SECONDS)
     listening = _listen(serving.host, serving.port)
     port = listening.getsockname()[1]
+    gatekeeping = Gatekeeping(listening, guard)
+    models.show_room_on(gatekeeping.board)
     shown = f"[{serving.host}]" if ":" in serving.host else serving.host
     address = f"http://{shown}:{port}/" + (f"#key={serving.key}" if serving.key else "")
     config = uvicorn.Config(
@@ -103,13 +106,13 @@ def serve(serving: Serving, *, ready: Callable[[str], None]) -> int:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=round(serving.grace_s + 5),
     )
-    server = _Server(config, _Ending(models, lessons, readiness, serving.grace_s))
+    server = _Server(config, gatekeeping, _Ending(models, lessons, readiness, serving.grace_s))
     opening = threading.Thread(
         target=_open_first, args=(models, server, readiness, lambda: ready(address)), daemon=True
     )
     opening.start()
     try:
-        asyncio.run(server.serve(sockets=[listening]))
+        asyncio.run(server.serve(sockets=[]))
     finally:
         lessons.close()
         models.close(0.0)
@@ -143,9 +146,9 @@ class _Ending:
 class _Server(uvicorn.Server):
     """uvicorn, whose first signal lets texts end, and whose second ends at once."""
 
-    def __init__(self, config: uvicorn.Config, ending: _Ending) -> None:
+    def __init__(self, config: uvicorn.Config, gatekeeping: Gatekeeping, ending: _Ending) -> None:
         super().__init__(config)
-        self._ending = ending
+        self._gatekeeping, self._ending = gatekeeping, ending
         self.failure: BaseException | None = None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -155,9 +158,15 @@ class _Server(uvicorn.Server):
         self._ending.readiness.ready = False
         self.should_exit = True
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """The connections come from the gate."""
+        await super().startup(sockets)
+        await self._gatekeeping.start(lambda: Connection(self.config, self.server_state, self.lifespan.state))
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """No more connections; what is being written ends, within the grace time."""
         closing = asyncio.create_task(asyncio.to_thread(self._ending.orderly))
+        await self._gatekeeping.close()
         await super().shutdown(sockets)
         await closing
 
