@@ -31,9 +31,15 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def memory(self) -> int:
-        """Bytes of its resident set, 0 where the system does not tell."""
-        statm = Path(f"/proc/{self.process.pid}/statm")
-        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+        """Bytes of its resident set and of its processes', 0 where the system does not tell."""
+        own = Path(f"/proc/{self.process.pid}")
+        if not own.exists():
+            return 0
+        pages = 0
+        for pid in [str(self.process.pid), *(own / f"task/{self.process.pid}/children").read_text().split()]:
+            with contextlib.suppress(OSError):  # it just ended
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def descriptors(self) -> int:
         """How many files and sockets it holds, 0 where the system does not tell."""

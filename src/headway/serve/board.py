@@ -7,9 +7,10 @@ after, and who reads between tries again.
 import mmap
 import os
 import struct
+import tempfile
 import threading
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 _ROOM = struct.Struct("QqqdQ")  # count, free, seen, seconds to try again, count
 _COUNT, _TOLD = struct.Struct("Q"), struct.Struct("qqd")
@@ -32,11 +33,11 @@ class Room:
 
 
 class Board:
-    """The shared page, over an open file of its own."""
+    """The shared page, over a file that has no name."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """file: as `board_file` gives it, here or in the process that inherited it."""
-        self._page = mmap.mmap(file.fileno(), _SIZE)
+    def __init__(self, descriptor: int) -> None:
+        """descriptor: of what `board_file` gave, here or in the process that inherited it; it may be closed after."""
+        self._page = mmap.mmap(descriptor, _SIZE)
         self._writing = threading.Lock()
         self._count, self._free, self._seen, self._retry_after_s = 0, UNLIMITED, 0, 1.0
 
@@ -77,7 +78,8 @@ class Board:
         return found
 
 
-def size_board(file: BinaryIO) -> BinaryIO:
-    """The file, of the size that a board needs."""
+def board_file() -> IO[bytes]:
+    """What a board is written into; it is gone where nobody has it open any more."""
+    file = tempfile.TemporaryFile()
     os.ftruncate(file.fileno(), _SIZE)
     return file

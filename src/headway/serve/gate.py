@@ -18,7 +18,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import cast
 
 from headway.serve.admission import (
     HEADER_BYTES,
@@ -267,9 +267,7 @@ def main(arguments: list[str]) -> int:
     listening, channel, board = map(int, arguments)
     told = json.loads(sys.stdin.readline())
     guard = Guard(key=told["key"], hosts=frozenset(told["hosts"]), origins=frozenset(told["origins"]))
-    with open(board, "r+b", buffering=0, closefd=False) as file:
-        gate = Gate(socket.socket(fileno=listening), socket.socket(fileno=channel), Board(cast(BinaryIO, file)), guard)
-    gate.run()
+    Gate(socket.socket(fileno=listening), socket.socket(fileno=channel), Board(board), guard).run()
     return 0
 
 

@@ -6,13 +6,11 @@ import logging
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from typing import IO
 
 from headway.errors import ResourceError
 from headway.serve.admission import Guard
-from headway.serve.board import Board, size_board
+from headway.serve.board import Board, board_file
 
 LOGGER = logging.getLogger(__name__)
 _TAKEN = 16  # connections between two turns of the loop
@@ -25,8 +23,8 @@ class Gatekeeping:
     def __init__(self, listening: socket.socket, guard: Guard) -> None:
         """listening: stays open here, too, so that nothing is lost where the gate's process dies."""
         self._listening, self._guard = listening, guard
-        self._file: IO[bytes] = size_board(tempfile.TemporaryFile())
-        self.board = Board(self._file)
+        self._file = board_file()
+        self.board = Board(self._file.fileno())
         self._protocol: Callable[[], asyncio.Protocol] | None = None
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -36,7 +34,10 @@ class Gatekeeping:
         self._own: asyncio.Server | None = None
 
     async def start(self, protocol: Callable[[], asyncio.Protocol]) -> None:
-        """Begin to take connections; protocol: makes what speaks with one. Raises ResourceError where no process starts."""
+        """Begin to take connections. Raises ResourceError where no process starts.
+
+        protocol: makes what speaks with one client.
+        """
         self._protocol = protocol
         self._channel, theirs = socket.socketpair()
         self._channel.setblocking(False)
