@@ -54,12 +54,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Figures:
-    """What was found; times in milliseconds, rates in tokens per second, prompts included in their time."""
+    """What was found; times in milliseconds, rates in tokens per second, prompts included in their time.
+
+    alone_rate, engine_alone_rate: of one text, after its first token.
+    """
 
     first_token_median: float
     first_token_p95: float
     engine_first_token_median: float
     alone_rate: float
+    engine_alone_rate: float
     engine_rate: float
     served_rate: float
     share_of_engine: float
@@ -99,6 +103,11 @@ def rate_of(answer: Answer) -> float:
     return len(answer.ids) / answer.times[-1] if answer.times else 0.0
 
 
+def after_first(times: Sequence[float]) -> float:
+    """Tokens per second after the first."""
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
 
@@ -113,17 +122,23 @@ class Engine:
 
     def rate(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> float:
         """Tokens per second of one batch, the reading of the prompts included in the time."""
+        return len(prompts) * new_tokens / self.times(prompts, new_tokens)[-1]
+
+    def times(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[float]:
+        """Seconds until each token of the batch."""
         import numpy
 
         model = self.writer.model
         began = time.perf_counter()
         new = numpy.array(prompts, dtype=numpy.int64)
         state: Any = model.start(rows=len(prompts))
+        times = []
         for _ in range(new_tokens):
             counts = numpy.full(len(prompts), new.shape[1], dtype=numpy.int64)
             logits, state = model.step(new, counts, state)
             new = numpy.asarray(logits).argmax(axis=-1)[:, None].astype(numpy.int64)
-        return len(prompts) * new_tokens / (time.perf_counter() - began)
+            times.append(time.perf_counter() - began)
+        return times
 
 
 async def first_tokens(port: int, model: str, prompts: Sequence[Prompt], new_tokens: int) -> list[Answer]:
@@ -145,7 +160,7 @@ def measure(server: Server, model: str, engine: Any, tokenizer: Any, sizes: Size
         first_tokens(port, model, prompts_of(tokenizer, sizes.first_tokens, sizes.prompt, 2), min(ask, 16))
     )
     firsts = [1e3 * answer.times[0] for answer in alone]
-    bare = [1e3 / engine.rate([prompt.ids], 1) for prompt in prompts_of(tokenizer, len(firsts), sizes.prompt, 4)]
+    bare = [engine.times([prompt.ids], min(ask, 16)) for prompt in prompts_of(tokenizer, len(firsts), sizes.prompt, 4)]
     own, served = [], []
     for turn in range(sizes.turns):
         prompts = [prompt.ids for prompt in prompts_of(tokenizer, sizes.clients, sizes.prompt, 10 + turn)]
@@ -159,8 +174,9 @@ def measure(server: Server, model: str, engine: Any, tokenizer: Any, sizes: Size
     return Figures(
         first_token_median=statistics.median(firsts),
         first_token_p95=percentile(firsts, 0.95),
-        engine_first_token_median=statistics.median(bare),
-        alone_rate=statistics.median(rate_of(answer) for answer in alone),
+        engine_first_token_median=statistics.median(1e3 * times[0] for times in bare),
+        alone_rate=statistics.median(after_first(answer.times) for answer in alone),
+        engine_alone_rate=statistics.median(map(after_first, bare)),
         engine_rate=statistics.median(own),
         served_rate=statistics.median(served),
         share_of_engine=statistics.median(mine / its for mine, its in zip(served, own, strict=True)),
@@ -193,7 +209,8 @@ def lines_of(model: str, figures: Figures, peer: Peer | None, sizes: Sizes) -> l
         f"{model}, prompts of {sizes.prompt} tokens, {sizes.new_tokens} new ones",
         f"first token alone  {figures.first_token_median:8.1f} ms (95 %: {figures.first_token_p95:.1f} ms), "
         f"{figures.engine_first_token_median:.1f} ms of the engine",
-        f"one client         {figures.alone_rate:8.1f} tokens/s",
+        f"one client         {figures.alone_rate:8.1f} tokens/s after the first, "
+        f"{figures.engine_alone_rate:.1f} of the engine",
         f"{sizes.clients:2} clients         {figures.served_rate:8.1f} tokens/s, {figures.share_of_engine:.0%} "
         f"of the engine's own batch ({figures.engine_rate:.1f})",
         f"{sizes.phones:2} clients         {figures.room_rate:8.1f} tokens/s, the slowest has "

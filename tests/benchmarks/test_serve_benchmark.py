@@ -98,6 +98,9 @@ class Alike:
     def rate(self, prompts: list[list[int]], new_tokens: int) -> float:
         return 50.0
 
+    def times(self, prompts: list[list[int]], new_tokens: int) -> list[float]:
+        return [0.25 * (1 + token) for token in range(new_tokens)]
+
     def encode(self, text: str) -> list[int]:
         return [len(word) for word in text.split()]
 
@@ -112,6 +115,8 @@ def test_figures_are_of_what_reached_the_clients(stand_in: StandIn) -> None:
     figures = measure(stand_in, "small", Alike(), Alike(), SMOKE)
     assert figures.engine_rate == 50.0 and figures.share_of_engine == figures.served_rate / 50.0
     assert figures.room_slowest_over_median == 0.0  # two of the five were refused
+    assert figures.engine_first_token_median == 250.0 and figures.engine_alone_rate == 4.0
+    assert 0.0 < figures.alone_rate <= 1 / 0.005  # the stand-in sleeps so long between two tokens
     assert 0.0 < figures.first_token_median <= figures.first_token_p95
     table = "\n".join(lines_of("small", figures, Peer(why="no such module"), SMOKE))
     assert "3 clients" in table and "not measured: no such module" in table
