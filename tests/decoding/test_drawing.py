@@ -41,6 +41,7 @@ def by_definition(values: NDArray[np.float64], choice: Choice, u: float) -> int:
     ties=st.booleans(),
     peaks=st.integers(0, 3),
     forbidden=st.booleans(),
+    narrow=st.booleans(),
     choice=st.builds(
         Choice,
         temperature=st.sampled_from([1e-300, 0.3, 0.8, 1.0, 2.0]),
@@ -51,7 +52,7 @@ def by_definition(values: NDArray[np.float64], choice: Choice, u: float) -> int:
     seed=st.integers(0, 999),
 )
 def test_a_draw_is_the_one_of_the_definition(
-    size: int, spread: float, ties: bool, peaks: int, forbidden: bool, choice: Choice, seed: int
+    size: int, spread: float, ties: bool, peaks: int, forbidden: bool, narrow: bool, choice: Choice, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     values = random.standard_normal(size) * spread
@@ -62,8 +63,8 @@ def test_a_draw_is_the_one_of_the_definition(
         values[0] = 1.0
     for u in (0.0, float(random.random()), float(random.random()), NEARLY_ONE):
         with np.errstate(all="ignore"):
-            expected = by_definition(values, choice, u)
-        assert drawing.drawn(values, choice, u) == expected
+            expected = by_definition(values.astype(np.float32).astype(np.float64) if narrow else values, choice, u)
+        assert drawing.drawn(values.astype(np.float32) if narrow else values, choice, u) == expected
 
 
 def test_float32_settles_most_draws_and_leaves_the_border_to_the_definition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,8 +89,10 @@ def test_a_nucleus_is_found_among_the_likeliest_where_float32_can_tell() -> None
     likeliest = drawing._likeliest(scaled, 0.7)
     assert likeliest is not None and likeliest.tolist() == [5, 900]
     assert drawing._likeliest(scaled, 0.8) is None  # a border
-    assert drawing._likeliest(np.zeros(2048), 0.5) is None  # it is a thousand ids
-    assert len(drawing.kept(np.zeros(2048), Choice(top_p=0.5))[0]) == 1024
+    level = drawing._likeliest(np.zeros(4096), 0.2)
+    assert level is not None and level.tolist() == list(range(820))  # of hundreds of ids
+    assert drawing._likeliest(np.zeros(4096), 0.5) is None  # it is two thousand
+    assert len(drawing.kept(np.zeros(4096), Choice(top_p=0.5))[0]) == 2048
 
 
 @settings(max_examples=60, deadline=None)

@@ -278,3 +278,21 @@ def test_prompts_of_every_vocabulary_end_are_read() -> None:
     rows = Rows(model, vocabulary=VOCABULARY)
     rows.add(prompt, GREEDY, max_new_tokens=3)
     assert ids_of(drain(rows)[0]) == plain_loop(model, prompt, GREEDY, max_new_tokens=3)[0]
+
+
+def test_a_row_that_is_not_scored_writes_the_same_beside_rows_that_are() -> None:
+    model = tiny_gpt2()
+    scored, mixed = Rows(model), Rows(model)
+    expected = [scored.add(p, c, max_new_tokens=9)[0] for p, c in zip(PROMPTS, CHOICES, strict=True)]
+    numbers = [
+        mixed.add(prompt, choice, max_new_tokens=9, scored=at % 2 == 1, logprobs=2)[0]
+        for at, (prompt, choice) in enumerate(zip(PROMPTS, CHOICES, strict=True))
+    ]
+    alone, found = drain(scored), drain(mixed)
+    for at, (number, other) in enumerate(zip(numbers, expected, strict=True)):
+        assert ids_of(found[number]) == ids_of(alone[other])
+        assert all(len(token.top) == 2 for token in found[number])
+        if at % 2 == 1:
+            assert [token.logprob for token in found[number]] == [token.logprob for token in alone[other]]
+        else:
+            assert all(math.isnan(token.logprob) for token in found[number])

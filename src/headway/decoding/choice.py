@@ -107,7 +107,10 @@ def choose(
     for row, (choice, mask) in enumerate(zip(choices, masks, strict=True)):
         if choice.plain and mask is None:
             continue
-        values = _edited(logits[row], choice, histories[row], positions[row])
+        if choice.edits or mask is not None or not isinstance(logits, np.ndarray):
+            values = _edited(logits[row], choice, histories[row], positions[row])
+        else:
+            values = logits[row]  # what a filter leaves is made float64; most filters leave little
         if mask is not None:
             values = _masked(values, mask)
         if choice.temperature == 0:

@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from headway.decoding.choice import Choice
 
 _GROUP = 128  # weights whose sum is looked at before they are
-_LIKELIEST = 64  # ids among which a nucleus is looked for before all are sorted
+_LIKELIEST = (64, 1024)  # ids among which a nucleus is looked for before all are sorted
 # Float32 rounds x = (logit - highest) / temperature, which is above -88 where a weight is above 0, and the exponential:
 # a weight, and so a sum of weights, is off by less than (88 + 4) / 2**24 of itself. Two sums are compared.
 _MARGIN = 2.0**-16
 
 
 def drawn(values: Array, choice: "Choice", u: float) -> int:
-    """The id that a uniform number u in 0..1 falls on; values (V,) float64."""
+    """The id that a uniform number u in 0..1 falls on; values (V,), float64 or as the model gave them."""
     if choice.top_k is None or choice.top_k >= len(values):
+        values = values.astype(np.float64, copy=False)
         found = _among_all(values, choice.temperature, u) if choice.top_p in (None, 1) and not choice.min_p else None
         if found is not None:
             return found
@@ -37,12 +38,14 @@ def drawn(values: Array, choice: "Choice", u: float) -> int:
 def kept(values: Array, choice: "Choice") -> tuple[NDArray[np.int64], Array]:
     """The ids that may be drawn, ascending, and their weights exp((x - max x) / temperature), not normalised.
 
-    values (V,) float64 -> ids (N,), weights (N,) float64. The heaviest weight is exactly 1.
+    values (V,) -> ids (N,), weights (N,) float64. The heaviest weight is exactly 1.
     """
-    ids = np.arange(len(values))
     if choice.top_k is not None and choice.top_k < len(values):
         ids = np.sort(highest(values, choice.top_k))
         values = values[ids]
+    else:
+        ids = np.arange(len(values))
+    values = values.astype(np.float64, copy=False)
     scaled = (values - values.max()) / choice.temperature
     if choice.top_p is not None and choice.top_p < 1:
         inside = _likeliest(scaled, choice.top_p)
@@ -84,10 +87,13 @@ def _likeliest(scaled: Array, p: float) -> NDArray[np.int64] | None:
     if len(scaled) < 8 * _GROUP:
         return None
     total = float(np.exp(scaled.astype(np.float32)).sum(dtype=np.float64))
-    places = highest(scaled, _LIKELIEST)
-    sums = np.exp(scaled[places]).cumsum()
-    fewest, most = (int((sums < p * total * (1 + side * _MARGIN)).sum()) for side in (-1, 1))
-    return np.sort(places[: most + 1]) if fewest == most < len(places) else None
+    for count in _LIKELIEST:
+        places = highest(scaled, count)
+        sums = np.exp(scaled[places]).cumsum()
+        fewest, most = (int((sums < p * total * (1 + side * _MARGIN)).sum()) for side in (-1, 1))
+        if fewest < len(places):
+            return np.sort(places[: most + 1]) if fewest == most < len(places) else None
+    return None
 
 
 def _nucleus(weights: Array, p: float) -> NDArray[np.int64]:
@@ -98,8 +104,9 @@ def _nucleus(weights: Array, p: float) -> NDArray[np.int64]:
     heaviest = np.sort(weights[possible])[::-1]
     n_kept = int((heaviest.cumsum() < p * total).sum()) + 1
     least = heaviest[min(n_kept, len(heaviest)) - 1]
-    above, ties = possible[weights[possible] > least], possible[weights[possible] == least]
-    return np.sort(np.concatenate([above, ties[: n_kept - len(above)]]))
+    inside = weights > least
+    inside[np.flatnonzero(weights == least)[: n_kept - np.count_nonzero(inside)]] = True
+    return np.flatnonzero(inside)
 
 
 def _draw(weights: Array, u: float) -> int:

@@ -27,6 +27,7 @@ class Row:
     stop_ids: frozenset[int]
     n_top: int
     source: Sequence[int] | None
+    scored: bool = True
     progress: "Progress | None" = None
     held: int = 0  # tokens in the state
     windowed: bool = False

@@ -4,6 +4,7 @@ A row's tokens depend on its prompt and its `Choice` alone, never on which rows 
 this). Prompts are read in chunks between the steps of the rows that write already, so a long one does not stop them.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,8 +41,9 @@ class Emitted:
     """One token of one row.
 
     logprob, top: the model's own distribution over its full vocabulary, before bias, penalties, temperature and
-    filters. finish_reason: "stop" where `id` is one of the row's stop ids (it is emitted too), "length" for the last
-    of max_new_tokens, None where the row goes on. windowed: the model no longer saw all of the row's text.
+    filters; logprob is NaN in a row that is not scored. finish_reason: "stop" where `id` is one of the row's stop ids
+    (it is emitted too), "length" for the last of max_new_tokens, None where the row goes on. windowed: the model no
+    longer saw all of the row's text.
     """
 
     row: int
@@ -104,15 +106,17 @@ class Rows:
         samples: int = 1,
         stop_ids: frozenset[int] = frozenset(),
         logprobs: int | None = None,
+        scored: bool = True,
         source: Sequence[int] | None = None,
         constraint: "Constraint | None" = None,
     ) -> list[int]:
         """Put in a prompt; it is read and written on from the next `step`. Returns one row number a sample.
 
         The samples share one reading of the prompt and differ by their sample number, 0 to samples - 1. logprobs: how
-        many alternatives each `Emitted.top` names. source: what a model that reads one is to read, the end id behind
-        it; the prompt is the start id then, and a forced prefix. constraint: what the continuation must follow; its end
-        id must be among the stop ids. A prompt past the context is cut (see window.py).
+        many alternatives each `Emitted.top` names. scored: False leaves out `Emitted.logprob`, which takes a pass over
+        the vocabulary at each token. source: what a model that reads one is to read, the end id behind it; the prompt
+        is the start id then, and a forced prefix. constraint: what the continuation must follow; its end id must be
+        among the stop ids. A prompt past the context is cut (see window.py).
         Raises UsageError for an empty prompt or source, an id outside the vocabulary, a count below 1, or where some
         rows have a source and others none, ContextError for a source past the context.
         """
@@ -137,6 +141,7 @@ class Rows:
                 max_new_tokens=max_new_tokens,
                 stop_ids=stop_ids,
                 n_top=logprobs or 0,
+                scored=scored,
                 source=source,
                 progress=None if constraint is None else constraint.begin(),
                 windowed=len(fits) < len(prompt_ids),
@@ -373,12 +378,14 @@ def _joined(state: Any, other: Any) -> Any:
 
 def _emitted(taken: Sequence[Taken], logits: Logits) -> list[Emitted]:
     """What is told of each token; logits (N, V), those it was chosen from."""
-    own = logprobs_of(logits, [one.id for one in taken])
+    scored = [at for at, one in enumerate(taken) if one.row.scored]
+    of_scored = logits if len(scored) == len(taken) else logits[scored]
+    own = dict(zip(scored, logprobs_of(of_scored, [taken[at].id for at in scored]), strict=True)) if scored else {}
     return [
         Emitted(
             row=one.row.number,
             id=one.id,
-            logprob=own[at],
+            logprob=own.get(at, math.nan),
             top=alternatives(logits[at], one.row.n_top) if one.row.n_top else (),
             finish_reason=one.reason,
             windowed=one.row.windowed,

@@ -111,6 +111,7 @@ class Completing:
                 samples=self._best_of,
                 stop_ids=ends,
                 logprobs=request.logprobs,
+                scored=request.logprobs is not None or self._best_of > self._n,
                 constraint=constraint,
                 score_prompt=scores,
                 client=self._client,

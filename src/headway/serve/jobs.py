@@ -32,8 +32,9 @@ class WritingJob:
 
     prompt_ids: at least one. samples: continuations, which differ by their sample number as `Writer.write` numbers
     them. stop_ids: end a continuation and are delivered too. logprobs: how many alternatives to name at each token.
-    constraint: see decoding/constraints.py; its end id must be among the stop ids. score_prompt: deliver the prompt's
-    own log-probabilities first; max_new_tokens may be 0 then. client: whose turn it is; the clients take turns.
+    scored: False where nobody wants the tokens' own log-probabilities, which are NaN then. constraint: see
+    decoding/constraints.py; its end id must be among the stop ids. score_prompt: deliver the prompt's own
+    log-probabilities first; max_new_tokens may be 0 then. client: whose turn it is; the clients take turns.
     deadline_s: seconds from now, where that is sooner than the scheduler's own limit.
     """
 
@@ -43,6 +44,7 @@ class WritingJob:
     samples: int = 1
     stop_ids: frozenset[int] = frozenset()
     logprobs: int | None = None
+    scored: bool = True
     constraint: Constraint | None = None
     score_prompt: bool = False
     client: str = ""

@@ -258,6 +258,7 @@ class Scheduler:
                 samples=job.samples,
                 stop_ids=job.stop_ids,
                 logprobs=job.logprobs,
+                scored=job.scored,
                 constraint=job.constraint,
             )
         except Exception as error:  # whatever it is, it is this job's
