@@ -21,6 +21,25 @@ export function probabilitiesOf(data) {
   return Float32Array.from({ length: bytes.length / 2 }, (_, at) => view.getUint16(at * 2, true) / 65535);
 }
 
+const channels = /** @type {Map<string, number[]>} */ (new Map());
+
+/**
+ * Red, green and blue of a colour as a style has it, 0..255 each.
+ * @param {string} colour
+ * @returns {number[]}
+ */
+function channelsOf(colour) {
+  let found = channels.get(colour);
+  if (found === undefined) {
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(1, 1).getContext("2d"));
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    found = [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    channels.set(colour, found);
+  }
+  return found;
+}
+
 /**
  * Paints a map of values -1..1 into a canvas, a cell each, in the colour of its text, and in that of warnings below 0;
  * again when the colours change.
@@ -35,19 +54,30 @@ export function MapCanvas({ rows, columns, valueAt, cell, label, onPlace }) {
       if (canvas.current === null || !context) {
         return;
       }
-      context.clearRect(0, 0, columns * cell, rows * cell);
       const style = getComputedStyle(canvas.current);
+      const above = channelsOf(style.color);
+      const below = channelsOf(style.getPropertyValue("--warn"));
+      const width = columns * cell;
+      const picture = context.createImageData(width, rows * cell);
+      const pixels = picture.data;
       for (let row = 0; row < rows; row += 1) {
+        const first = row * cell * width * 4;
         for (let column = 0; column < columns; column += 1) {
           const value = valueAt(row, column);
-          if (Math.abs(value) > 0.004) {
-            context.fillStyle = value > 0 ? style.color : style.getPropertyValue("--warn");
-            context.globalAlpha = Math.min(1, Math.abs(value));
-            context.fillRect(column * cell, row * cell, cell, cell);
+          const colour = value > 0 ? above : below;
+          const shade = Math.round(255 * Math.min(1, Math.abs(value)));
+          for (let at = first + column * cell * 4; at < first + (column + 1) * cell * 4; at += 4) {
+            pixels[at] = colour[0] ?? 0;
+            pixels[at + 1] = colour[1] ?? 0;
+            pixels[at + 2] = colour[2] ?? 0;
+            pixels[at + 3] = shade;
           }
         }
+        for (let line = 1; line < cell; line += 1) {
+          pixels.copyWithin(first + line * width * 4, first, first + width * 4);
+        }
       }
-      context.globalAlpha = 1;
+      context.putImageData(picture, 0, 0);
     };
     draw();
     const scheme = matchMedia("(prefers-color-scheme: dark)");
@@ -101,7 +131,7 @@ export function Thumbnails({ layers, heads, side, data, attends, selected, off, 
         return html`<button type="button" key=${head} class=${`head${silent ? " silent" : ""}`} data-at=${`${layer}.${head}`}
           tabindex=${chosen || (none && layer === attends[0] && head === 0) ? 0 : -1} aria-pressed=${chosen ? "true" : "false"}
           aria-label=${`Layer ${layer}, head ${head}${silent ? ", switched off" : ""}`} onClick=${() => onSelect(layer, head)}>
-          <${MapCanvas} rows=${side} columns=${side} cell=${2} label=""
+          <${MapCanvas} rows=${side} columns=${side} cell=${1} label=""
             valueAt=${(/** @type {number} */ row, /** @type {number} */ column) => (bytes[first + row * side + column] ?? 0) / 255} /></button>`;
       })}</div>`)}
   </div></div>`;
