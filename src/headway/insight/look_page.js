@@ -22,7 +22,8 @@ function shown(text) {
 }
 
 function percent(probability) {
-  return `${(100 * probability).toFixed(1)} %`;
+  if (probability > 0 && probability < 0.0001) return "< 0.01 %";
+  return `${(100 * probability).toFixed(probability < 0.00995 ? 2 : 1)} %`;
 }
 
 function section(title, note) {
@@ -36,7 +37,9 @@ function bytes(base64) {
 }
 
 function table(caption, heads, rows) {
-  const head = make("tr", {}, heads.map((text) => make("th", { scope: "col", text })));
+  const below = (at) => (rows.length ? rows[0].children[at] : null);
+  const head = make("tr", {}, heads.map((text, at) =>
+    make("th", { scope: "col", text, class: below(at) && below(at).classList.contains("number") ? "number" : "" })));
   return make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption }, [
     make("table", {}, [make("caption", { text: caption }), make("thead", {}, [head]), make("tbody", {}, rows)]),
   ]);
@@ -47,7 +50,7 @@ function guesses(caption, list, before) {
   const heads = before ? ["token", "probability", "without ablation"] : ["token", "probability"];
   return table(caption, heads, list.map((one) => make("tr", {}, [
     make("th", { scope: "row", text: shown(one.text) }),
-    make("td", { class: "number shade", share: 0.8 * one.probability, text: percent(one.probability) }),
+    make("td", { class: "number shade", share: 0.5 * one.probability, text: percent(one.probability) }),
     ...(before ? [make("td", { class: "number", text: known.has(one.id) ? percent(known.get(one.id)) : "" })] : []),
   ])));
 }
@@ -111,11 +114,11 @@ function grids() {
     if (!maps) continue;
     const part = section(
       `Attention of all heads: ${KINDS[kind]}`,
-      "A row for each layer, a picture for each head; rows of a picture read its columns, darker is more. " +
-        "Each picture's darkest cell is its own largest. Choose one to see it large.",
+      "A row for each layer, a picture for each head; rows of a picture read its columns, a stronger colour is more. " +
+        "Each picture's strongest cell is its own largest. Choose one to see it large.",
     );
     const grid = make("div", { class: "heads" });
-    grid.style.gridTemplateColumns = `auto repeat(${maps.heads}, minmax(2.4rem, 6rem))`;
+    grid.style.gridTemplateColumns = `max-content repeat(${maps.heads}, minmax(2.4rem, 6rem))`;
     for (let layer = 0; layer < maps.layers; layer++) {
       if (!kind && !attends.has(layer)) continue;
       grid.append(make("span", { class: "name", text: `layer ${layer}` }));
@@ -137,6 +140,7 @@ function grids() {
 
 const picture = make("canvas", { role: "img" });
 const reads = make("div");
+const told = make("figcaption");
 const largeName = make("h2");
 
 function enlarge() {
@@ -147,6 +151,7 @@ function enlarge() {
   picture.setAttribute("aria-label", `Attention map of ${name}; the table beside it says what the chosen token reads`);
   const map = whole(kind, layer, head);
   reads.replaceChildren();
+  told.replaceChildren();
   if (!map) {
     const maps = small(kind);
     if (maps) draw(picture, maps.columns, maps.rows, maps.value(layer, head), -1);
@@ -161,12 +166,16 @@ function enlarge() {
     for (let column = 0; column < map.columns; column++) largest = Math.max(largest, map.value(row, column));
   }
   draw(picture, map.columns, map.rows, (row, column) => map.value(row, column) / (largest || 1), place);
+  told.replaceChildren("0 % ", make("span", { class: "scale" }), ` ${percent(largest)}, the largest of this head. ` +
+    `From top to bottom the ${map.rows} tokens that read, from left to right the ${map.columns} that are read; ` +
+    "the row of the chosen token has the other colour.");
   const row = Array.from({ length: map.columns }, (_, column) => [map.value(place, column), column]);
   row.sort((one, other) => other[0] - one[0]);
-  reads.append(table(`What "${shown(readers[place].text)}" (token ${place}) reads`, ["token", "share"],
+  reads.append(table(`What "${shown(readers[place].text)}" (token ${place}) reads`, ["place", "token", "share"],
     row.slice(0, 12).map(([value, column]) => make("tr", {}, [
-      make("th", { scope: "row", text: `${column} ${shown(read[column].text)}` }),
-      make("td", { class: "number shade", share: 0.8 * value, text: percent(value) }),
+      make("td", { class: "number", text: String(column) }),
+      make("th", { scope: "row", text: shown(read[column].text) }),
+      make("td", { class: "number shade", share: 0.5 * value, text: percent(value) }),
     ]))));
 }
 
@@ -195,7 +204,7 @@ function tokens() {
     list.append(make("button", {
       type: "button", text: shown(token.text), title: `token ${place}: id ${token.id}, ${says}`,
       "aria-label": `${shown(token.text)}, ${says}`, "aria-pressed": "false", "data-token": String(place),
-      share: known ? Math.min(bits[place] / 12, 1) * 0.7 : 0,
+      share: known ? Math.min(bits[place] / 12, 1) * 0.5 : 0,
       click: () => { chosen.token = place; refresh(); },
     }));
   });
@@ -225,7 +234,7 @@ function lens() {
       ...layers.map((_, layer) => {
         const best = top[layer][place];
         return make("td", {
-          class: "shade", share: 0.8 * best[0].probability, text: shown(best[0].text),
+          class: "shade", share: 0.5 * best[0].probability, text: shown(best[0].text),
           title: best.map((one) => `${shown(one.text)} ${percent(one.probability)}`).join("\n"),
         });
       }),
@@ -248,8 +257,8 @@ function contributions() {
     data.tokens.map((token, place) => make("tr", {}, [
       make("th", { scope: "row", text: shown(token.text) }), make("td", { text: shown(parts.targets[place].text) }),
       ...columns.map(([, values]) => make("td", {
-        class: `number shade${values[place] < 0 ? " less" : ""}`, share: Math.min(Math.abs(values[place]) / 8, 0.7),
-        text: values[place].toFixed(2),
+        class: `number shade${values[place] < 0 ? " less" : ""}`, share: Math.min(Math.abs(values[place]) / 8, 0.5),
+        text: values[place].toFixed(2).replace(/^-(0\.00)$/, "$1"),
       })),
     ]))));
 }
@@ -262,7 +271,9 @@ const kindsThere = Object.keys(KINDS).filter((kind) => small(kind));
 if (kindsThere.length) {
   chosen.kind = kindsThere.includes("cross") ? "cross" : kindsThere[0];
   chosen.layer = chosen.kind ? 0 : data.attends[0] || 0;
-  const part = make("section", {}, [largeName, make("div", { class: "large" }, [picture, reads])]);
+  const part = make("section", {}, [
+    largeName, make("div", { class: "large" }, [make("figure", {}, [picture, told]), reads]),
+  ]);
   page.append(part);
 }
 lens();

@@ -1,5 +1,5 @@
 /** The page's frame: views as tabs, the link's state, theme, presenter mode, the models' panel, and saving a view. */
-import { Api, messageOf } from "./api.mjs";
+import { Api, ApiError, messageOf } from "./api.mjs";
 import { exported, save } from "./parts/export.mjs";
 import { fragmentOf, recall, remember, routeOf, takeKey } from "./parts/link.mjs";
 import { ModelsPanel } from "./parts/panel.mjs";
@@ -27,7 +27,7 @@ function App() {
   const [route, setRoute] = useState(() => routeOf(location.hash, FIRST));
   const current = useRef(route);
   const [models, setModels] = useState(/** @type {import("./types.mjs").Model[] | null} */ (null));
-  const [trouble, setTrouble] = useState("");
+  const [trouble, setTrouble] = useState(/** @type {unknown} */ (null));
   const [visit, setVisit] = useState(0);
   const [panel, setPanel] = useState(false);
 
@@ -47,8 +47,8 @@ function App() {
   }, []);
 
   function loadModels() {
-    setTrouble("");
-    return api.get("/v1/models").then((answer) => setModels(answer.data), (error) => setTrouble(messageOf(error)));
+    setTrouble(null);
+    return api.get("/v1/models").then((answer) => setModels(answer.data), setTrouble);
   }
   useEffect(() => {
     loadModels();
@@ -78,8 +78,8 @@ function App() {
       <${Tools} title=${view?.title ?? "headway"} models=${models} onPanel=${() => setPanel(true)} />
     </header>
     <main id="main" tabindex="-1">
-      ${trouble !== "" ? html`<${ServerTrouble} message=${trouble} onAgain=${loadModels} />`
-        : view === undefined ? html`<p class="trouble">There is no view called ${route.view}.</p>`
+      ${trouble !== null ? html`<${ServerTrouble} error=${trouble} onAgain=${loadModels} />`
+        : view === undefined ? html`<h1>No such view</h1><p>There is no view called <q>${route.view}</q>. The views stand above; <a href=${`#/${FIRST}`}>${VIEWS[0]?.title}</a> is the first.</p>`
         : models === null ? html`<p class="waiting">Asking the server for its models.</p>`
         : html`<${Guarded} key=${`${view.name}-${visit}`} view=${view} api=${api} models=${models} state=${route.state}
             setState=${setState} onModels=${loadModels} />`}
@@ -87,11 +87,13 @@ function App() {
     ${panel && models !== null ? html`<${ModelsPanel} models=${models} onClose=${() => setPanel(false)} />` : null}`;
 }
 
-/** @param {{message: string, onAgain: () => void}} props */
-function ServerTrouble({ message, onAgain }) {
-  return html`<div role="alert"><p class="trouble">${message}</p>
-    <p class="hint">If the server has a key, open the link that it printed when it started: the link carries the key.</p>
-    <button type="button" onClick=${onAgain}>Try again</button></div>`;
+/** @param {{error: unknown, onAgain: () => void}} props */
+function ServerTrouble({ error, onAgain }) {
+  const status = error instanceof ApiError ? error.status : null;
+  const heading = status === 401 ? "This server wants its key" : status === 0 ? "No answer from the server" : "The server could not answer";
+  return html`<div role="alert"><h1>${heading}</h1>
+    <p class="trouble">${status === 401 ? "This server needs its key: open the link that it printed when it started, which carries the key." : messageOf(error)}</p>
+    <div class="row actions"><button type="button" class="main" onClick=${onAgain}>Try again</button></div></div>`;
 }
 
 /**

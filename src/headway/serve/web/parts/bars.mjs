@@ -15,7 +15,7 @@ export function percent(probability) {
   if (value < 0.01) {
     return "< 0.01 %";
   }
-  return `${value.toFixed(value < 1 ? 2 : 1)} %`;
+  return `${value.toFixed(value < 0.995 ? 2 : 1)} %`;
 }
 
 /**
@@ -46,6 +46,14 @@ export function Bars({ candidates, rest = null, onPick, label = "What may come n
 }
 
 /**
+ * A text with the blanks at its start and end marked.
+ * @param {string} text
+ */
+function marked(text) {
+  return text.split(/(^ +| +$)/).map((part) => (/^ +$/.test(part) ? html`<span class="blank">${part}</span>` : part));
+}
+
+/**
  * @param {string} text
  * @param {string} name
  * @param {{probability: number, kept_probability?: number}} figures
@@ -55,7 +63,7 @@ export function Bars({ candidates, rest = null, onPick, label = "What may come n
  */
 function line(text, name, { probability, kept_probability: kept }, most, onPick, chosen) {
   const spokenFigures = kept === undefined ? percent(probability) : `${percent(probability)}, drawn with ${percent(kept)}`;
-  const inside = html`<span class="bar-text">${text}</span>
+  const inside = html`<span class="bar-text">${marked(text)}</span>
     <span class="bar-track" aria-hidden="true">
       <span class=${kept === undefined ? "bar-own alone" : "bar-own"} style=${{ width: `${(100 * probability) / most}%` }}></span>
       ${kept === undefined ? null : html`<span class="bar-kept" style=${{ width: `${(100 * kept) / most}%` }}></span>`}

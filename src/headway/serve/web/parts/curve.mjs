@@ -3,7 +3,7 @@ import { html } from "../vendor/preact-htm.mjs";
 
 const WIDTH = 480;
 const HEIGHT = 240;
-const LEFT = 48;
+const LEFT = 52;
 const BOTTOM = 40;
 const TOP = 14;
 const RIGHT = 12;
@@ -31,11 +31,11 @@ export function Curve({ series, x, y, label }) {
       ${ticks.map((value) => html`<g key=${value}>
         <line class="grid" x1=${LEFT} x2=${WIDTH - RIGHT} y1=${down(value)} y2=${down(value)} />
         <text x=${LEFT - 6} y=${down(value) + 4} text-anchor="end">${value}</text></g>`)}
-      ${ticksTo(farthest).filter((at) => at <= farthest).map((at) => html`<text key=${`x${at}`} x=${across(at)} y=${HEIGHT - BOTTOM + 16}
+      ${ticksTo(farthest).filter((at) => at <= farthest && Number.isInteger(at)).map((at) => html`<text key=${`x${at}`} x=${across(at)} y=${HEIGHT - BOTTOM + 16}
         text-anchor=${at === farthest ? "end" : "middle"}>${at}</text>`)}
       <text x=${(LEFT + WIDTH - RIGHT) / 2} y=${HEIGHT - 6} text-anchor="middle">${x}</text>
-      <text x=${12} y=${(TOP + HEIGHT - BOTTOM) / 2} text-anchor="middle"
-        transform=${`rotate(-90 12 ${(TOP + HEIGHT - BOTTOM) / 2})`}>${y}</text>
+      <text x=${10} y=${(TOP + HEIGHT - BOTTOM) / 2} text-anchor="middle"
+        transform=${`rotate(-90 10 ${(TOP + HEIGHT - BOTTOM) / 2})`}>${y}</text>
       ${series.map((one, number) => html`<g key=${one.name} class=${`line-${number}`}>
         <polyline points=${one.points.map(([at, value]) => `${across(at).toFixed(1)},${down(value).toFixed(1)}`).join(" ")} />
         ${one.points.length > MARKED ? null : one.points.map(([at, value]) => html`<circle key=${at} cx=${across(at)} cy=${down(value)} r="3" />`)}</g>`)}

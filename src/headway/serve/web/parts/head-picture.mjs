@@ -1,6 +1,7 @@
 /** One head's attention while it is learned: a small map, and a slider through its past. */
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
 import { Slider } from "./fields.mjs";
+import { Scale } from "./maps.mjs";
 import { spoken } from "./tokens.mjs";
 
 /**
@@ -51,8 +52,9 @@ export function HeadPicture({ heads }) {
         setPlace([Math.floor(((event.clientY - box.top) / box.height) * head.side), Math.floor(((event.clientX - box.left) / box.width) * head.side)]);
       }}
       onMouseLeave=${() => setPlace(null)}></canvas>
+    <${Scale} />
     <figcaption class="hint">Layer ${head.layer}, head ${head.head}, step ${head.at_step}. Each row is a token, each column one
-      that it may read; strong colour means much.
+      that it may read.
       ${reader !== undefined && read !== undefined ? html` <b>${spoken(reader)}</b> reads <b>${spoken(read)}</b>.` : null}</figcaption>
     ${heads.length < 2 ? null : html`<${Slider} id="head-step" label="Step" value=${number} least=${0} most=${heads.length - 1} step=${1}
       say=${(/** @type {number} */ index) => String(heads[index]?.at_step ?? "")}

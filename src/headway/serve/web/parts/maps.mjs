@@ -146,7 +146,7 @@ const LABELLED = 40; // tokens a side; beyond, the labels would be too small to 
  */
 export function LabelledMap({ rows, columns, valueAt, label, row = -1, onPlace }) {
   const longest = Math.max(rows.length, columns.length);
-  const cell = longest > LABELLED ? Math.max(2, Math.floor(520 / longest)) : longest > 24 ? 16 : 20;
+  const cell = longest > LABELLED ? Math.max(2, Math.floor(520 / longest)) : longest > 24 || matchMedia("(max-width: 640px)").matches ? 16 : 20;
   const map = html`<${MapCanvas} rows=${rows.length} columns=${columns.length} cell=${cell} label=${label} valueAt=${valueAt} onPlace=${onPlace} />`;
   if (longest > LABELLED) {
     return map;

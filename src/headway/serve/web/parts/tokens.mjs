@@ -77,7 +77,7 @@ export function Tokens({ tokens, selected = null, onSelect, onHover, label, lege
       onMouseLeave=${onHover === undefined ? undefined : () => onHover(null)}>
       ${tokens.map((token, at) => one(token, at, shade(at), at === selected, at === reachable, onSelect, onHover))}
     </div>
-    ${legend && surprises ? html`<${Legend} />` : null}
+    ${legend && surprises ? html`<${Legend} given=${tokens.some((token) => token.given)} />` : null}
   </div>`;
 }
 
@@ -115,10 +115,14 @@ function one(token, at, { className, words }, selected, reachable, onSelect, onH
     onMouseEnter=${onHover === undefined ? undefined : () => onHover(at)}>${shown(token.text)}</span>`;
 }
 
-/** What the colours mean. */
-export function Legend() {
+/**
+ * What the colours mean, and the line under what was given.
+ * @param {{given?: boolean}} props
+ */
+export function Legend({ given = false }) {
   const names = EDGES.map((edge, at) => (at === 0 ? `under ${edge}` : `${EDGES[at - 1]} to ${edge}`));
   names.push(`over ${EDGES[EDGES.length - 1]}`);
   return html`<p class="legend"><span class="legend-title">Surprise in bits:</span>
-    ${names.map((name, at) => html`<span key=${at} class=${`legend-step surprise-${at}`}>${name}</span>`)}</p>`;
+    ${names.map((name, at) => html`<span key=${at} class=${`legend-step surprise-${at}`}>${name}</span>`)}
+    ${given ? html`<span class="legend-given">given</span>` : null}</p>`;
 }

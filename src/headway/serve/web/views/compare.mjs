@@ -97,7 +97,7 @@ export function View({ api, models, state, setState }) {
         : html`<div class="written"><${Tokens} tokens=${side.tokens} label=${`Written by ${pair[at]}`} legend=${false} busy=${busy} /></div>`}
       <${Figures} side=${side} />
     </section>`)}</div>
-    ${sides.some((side) => side.tokens.length > 0) ? html`<${Legend} />
+    ${sides.some((side) => side.tokens.length > 0) ? html`<${Legend} given />
       <p class="hint">Surprise counts in tokens, and the models may cut texts differently; bits a character can be compared.</p>` : null}`;
 }
 

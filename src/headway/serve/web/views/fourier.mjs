@@ -63,7 +63,7 @@ export function View({ api, models, state, setState }) {
       <div class="two-columns even apart">
       ${shares.length < 2 ? null : html`<div><h2>Spectrum of the learned positions</h2>
         <p class="hint">The share of the position embeddings' energy at each frequency; ${((found.positions.low ?? 0) * 100).toFixed(0)} % stands in the lowest sixteenth.</p>
-        <${Curve} series=${[{ name: "share of the energy, %", points: shares.map((/** @type {number} */ value, /** @type {number} */ at) => [at + 1, value * 100]) }]} x="periods in the context" y="%" label="Spectrum of the positions" /></div>`}
+        <${Curve} series=${[{ name: "position embeddings", points: shares.map((/** @type {number} */ value, /** @type {number} */ at) => [at + 1, value * 100]) }]} x="periods in the context" y="% of the energy" label="Spectrum of the positions" /></div>`}
       ${curves.every((one) => one.points.length < 2) ? null : html`<div><h2>What can be read back</h2>
         <p class="hint">How many of the tokens a linear map finds again in the stream after each layer.</p>
         <${Curve} series=${curves} x="layer" y="tokens found again, %" label="Tokens found again by layer" /></div>`}</div>
@@ -123,7 +123,7 @@ function OneLayer({ api, model, text, translates, mixers, wanted, onLayer }) {
           <input id="signal-row" type="range" min="0" max=${size - 1} step="1" value=${row} aria-valuetext=${spoken(rows[row] ?? "")}
             onInput=${(/** @type {Event} */ event) => setPlace([Number(/** @type {HTMLInputElement} */ (event.target).value), -1])} /></div></div>
       <div><h3>The row as a signal</h3>
-        <${Plot} values=${all[row] ?? []} x="place in the text" label=${`Row ${rows[row]} by place`} />
+        <${Plot} values=${all[row] ?? []} x="place in the text" y=${transform ? "weight" : "share read"} label=${`Row ${rows[row]} by place`} />
         <h3>Its spectrum</h3>
         <${Curve} series=${[{ name: "this row", points: points(sharesOf(all[row] ?? [])) }, ...(transform ? [] : [{ name: "mean of all rows", points: points(meanShares(all)) }])]}
           x="periods in the text" y="% of the power" label=${`Spectrum of row ${rows[row]}`} /></div></div>`}`;
@@ -150,8 +150,8 @@ function points(values) {
   return values.map((value, at) => [at, value]);
 }
 
-/** @param {{values: number[], x: string, label: string}} props */
-function Plot({ values, x, label }) {
+/** @param {{values: number[], x: string, y: string, label: string}} props */
+function Plot({ values, x, y, label }) {
   const width = 480;
   const most = Math.max(...values.map(Math.abs), 1e-9);
   const below = values.some((value) => value < 0);
@@ -160,6 +160,8 @@ function Plot({ values, x, label }) {
   return html`<figure class="curve"><svg viewBox=${`0 0 ${width} 140`} role="img" aria-label=${label}>
     <line class="grid" x1="48" x2=${width - 12} y1=${zero} y2=${zero} />
     <text x="42" y="16" text-anchor="end">${most.toPrecision(2)}</text><text x="42" y=${zero + 4} text-anchor="end">0</text>
+    ${below ? html`<text x="42" y="112" text-anchor="end">${(-most).toPrecision(2)}</text>` : null}
+    <text x="12" y="62" text-anchor="middle" transform="rotate(-90 12 62)">${y}</text>
     ${values.map((value, at) => html`<rect key=${at} class=${value < 0 ? "stem against" : "stem"} x=${48 + at * step + step * 0.15} width=${step * 0.7}
       y=${value < 0 ? zero : zero - (Math.abs(value) / most) * (zero - 12)} height=${(Math.abs(value) / most) * (below ? 48 : 100)} />`)}
     <text x=${(48 + width) / 2} y="134" text-anchor="middle">${x}</text></svg></figure>`;
@@ -181,25 +183,40 @@ function Layers({ found }) {
   const tables = Object.entries(found).filter(([, value]) => Array.isArray(value) && value.length > 0 && typeof value[0] === "object" && value[0] !== null);
   return html`${tables.map(([name, rows]) => {
     const columns = Object.keys(/** @type {any[]} */ (rows)[0]).filter((column) => /** @type {any[]} */ (rows).every((row) => row[column] === null || ["number", "string", "boolean"].includes(typeof row[column])));
+    const digits = Object.fromEntries(columns.map((column) => [column, digitsOf(/** @type {any[]} */ (rows).map((row) => row[column]))]));
     const told = columns.map((column) => column.replaceAll("_", " ")).filter((column) => MEANINGS[column] !== undefined);
     return html`<h2 key=${name}>${name === "heads" ? "Figures of every head" : name.replaceAll("_", " ")}</h2>
       <div class="scrolls" tabindex="0" role="region" aria-label=${`Table: ${name}`}><table><thead><tr>${columns.map((column) => html`<th key=${column} scope="col" class="number">${column.replaceAll("_", " ")}</th>`)}</tr></thead><tbody>
-      ${/** @type {any[]} */ (rows).map((row, at) => html`<tr key=${at}>${columns.map((column) => html`<td key=${column} class="number">${figure(row[column])}</td>`)}</tr>`)}</tbody></table></div>
-      ${told.length === 0 ? null : html`<p class="hint">${told.map((column, at) => html`<span key=${column}><b>${column}</b>: ${MEANINGS[column]}${at < told.length - 1 ? "; " : "."}</span>`)}</p>`}`;
+      ${/** @type {any[]} */ (rows).map((row, at) => html`<tr key=${at}>${columns.map((column) => html`<td key=${column} class="number">${figure(row[column], digits[column] ?? 0)}</td>`)}</tr>`)}</tbody></table></div>
+      ${told.length === 0 ? null : html`<dl class="facts meanings">${told.map((column) => html`<div key=${column}><dt>${column}</dt><dd>${MEANINGS[column]}</dd></div>`)}</dl>`}`;
   })}`;
 }
 
 /**
- * A figure with three digits, and powers of ten where it is huge or tiny.
- * @param {unknown} value
+ * How many decimals the figures of one column have, so that they stand one below another: three digits of the largest.
+ * @param {unknown[]} values
  */
-function figure(value) {
+function digitsOf(values) {
+  const sizes = values.flatMap((value) => (typeof value === "number" && isPlain(value) ? [Math.abs(value)] : []));
+  return sizes.every(Number.isInteger) ? 0 : Math.max(0, Math.min(4, 2 - Math.floor(Math.log10(Math.max(...sizes)))));
+}
+
+/**
+ * Whether a figure is written without powers of ten: neither huge nor tiny.
+ * @param {number} value
+ */
+function isPlain(value) {
+  return value === 0 || (Math.abs(value) < 1e5 && Math.abs(value) >= 1e-3);
+}
+
+/**
+ * A figure with its column's decimals, and powers of ten where it is huge or tiny.
+ * @param {unknown} value
+ * @param {number} digits
+ */
+function figure(value, digits) {
   if (typeof value !== "number") {
     return String(value ?? "-");
   }
-  if (Number.isInteger(value)) {
-    return value.toLocaleString("en");
-  }
-  const size = Math.abs(value);
-  return size >= 1e5 || size < 1e-3 ? value.toExponential(1) : Number(value.toPrecision(3)).toLocaleString("en", { maximumFractionDigits: 6 });
+  return isPlain(value) ? value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }) : value.toExponential(1);
 }

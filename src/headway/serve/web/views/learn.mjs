@@ -109,9 +109,9 @@ export function View({ api, state, setState, onModels }) {
     <${Trouble} message=${trouble} />
     ${lesson === "" ? null : html`<section aria-label="The lesson">
       <${Status} course=${course} running=${running} />
+      ${course.done === null ? null : html`<${Keep} api=${api} lesson=${lesson} onModels=${onModels} />`}
       <div class="row actions" data-export="no"><button type="button" onClick=${drop}>${running ? "Stop the lesson" : "Drop it and begin anew"}</button></div>
       <${Trouble} message=${course.error} />
-      ${course.done === null ? null : html`<${Keep} api=${api} lesson=${lesson} onModels=${onModels} />`}
       <${Watched} course=${course} />
     </section>`}`;
 }

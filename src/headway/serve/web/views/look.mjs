@@ -205,9 +205,9 @@ function Next({ seen }) {
   const said = (value, all) => (value === undefined ? `< ${percent(all[all.length - 1].probability)}` : percent(value));
   const most = Math.max(now[0].probability, before?.[0]?.probability ?? 0, 1e-9);
   return html`<h2>${seen.next ? "What would follow" : "Behind the mask"}</h2>
-    ${before === null ? null : html`<p class="legend"><span class="bar-sample own"></span>with all heads <span class="bar-sample kept"></span>without those switched off</p>`}
-    <div class="scrolls"><table class="bars-table"><thead><tr><th>token</th><td aria-hidden="true"></td><th class="number">probability</th>
-    ${before === null ? null : html`<th class="number">with all heads</th>`}</tr></thead><tbody>
+    ${before === null ? null : html`<p class="legend"><span><span class="bar-sample own"></span> with all heads</span> <span><span class="bar-sample kept"></span> without those switched off</span></p>`}
+    <div class="scrolls"><table class="bars-table"><thead><tr><th>token</th><td aria-hidden="true"></td><th class="number">${before === null ? "probability" : "now"}</th>
+    ${before === null ? null : html`<th class="number">all heads</th>`}</tr></thead><tbody>
     ${shownOnes.map((/** @type {any} */ one) => html`<tr key=${one.id}><td>${spoken(one.text)}</td>
       <td class="wide" aria-hidden="true"><span class="bar-track">${before === null ? null : html`<span class="bar-own" style=${{ width: `${(100 * (chance(before, one.id) ?? 0)) / most}%` }}></span>`}
         <span class="bar-kept" style=${{ width: `${(100 * (one.probability ?? 0)) / most}%` }}></span></span></td>
@@ -246,7 +246,7 @@ function Contributions({ found, tokens, position }) {
   const target = found.targets?.[at]?.text;
   return html`<h2>What each part adds to ${position === null ? "the last position's" : "this position's"} logit</h2>
     <p class="hint">${target === undefined ? "" : html`For <q>${spoken(target)}</q> after <q>${spoken(tokens[at]?.text ?? "")}</q>. `}
-      <span class="part-sample"></span> speaks for it, <span class="part-sample against"></span> against.</p>
+      <span class="kind"><span class="part-sample"></span> speaks for it,</span> <span class="kind"><span class="part-sample against"></span> against.</span></p>
     <div class="scrolls"><table class="bars-table"><tbody>
     ${rows.map((one) => html`<tr key=${one.name}><th scope="row">${one.name}</th><td class="number">${(one.value ?? 0).toFixed(2)}</td>
       <td class="wide"><div class=${`part${(one.value ?? 0) < 0 ? " against" : ""}`} style=${{ width: `${(100 * Math.abs(one.value ?? 0)) / most}%` }}></div></td></tr>`)}</tbody></table></div>`;

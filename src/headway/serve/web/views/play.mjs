@@ -101,7 +101,7 @@ export function View({ api, models, state, setState }) {
     ${bits === null ? html`<p class="empty">The first ${SHOWN} words are given away; then the room and the model guess one word after another.</p>` : html`<div class="two-columns">
       <section aria-label="The game">
       <p class="passage" data-testid="passage">${words.slice(0, SHOWN).join(" ")} ${turns.map((turn, index) => html`<span key=${index}
-        class=${same(turn.guess, turn.word) ? "found" : ""}>${turn.word} </span>`)}${over ? null : html`<span class="gap">?</span>`}</p>
+        class=${same(turn.guess, turn.word) ? "found" : ""}>${turn.word}</span> `)}${over ? null : html`<span class="gap">?</span>`}</p>
       ${over ? null : html`<form class="row guess" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); reveal(); }}>
         <div class="field"><label for="guess">The next word</label>
           <input id="guess" ref=${field} value=${guess} autocomplete="off" autocapitalize="off" spellcheck=${false}
@@ -158,8 +158,17 @@ function Turns({ turns }) {
       <thead><tr><th scope="col">Word</th><th scope="col">Room</th><th scope="col">Model</th>
         <th scope="col" class="number">Room, bits</th><th scope="col" class="number">Model, bits</th></tr></thead>
       <tbody>${[...turns].reverse().map((turn, index) => html`<tr key=${turns.length - index}><td>${turn.word}</td>
-        <td>${turn.guess === "" ? "-" : turn.guess}</td><td>${turn.machine}</td><td class="number">${turn.room.toFixed(1)}</td>
+        <td>${turn.guess === "" ? "-" : judged(turn.guess, turn.word)}</td><td>${judged(turn.machine, turn.word)}</td><td class="number">${turn.room.toFixed(1)}</td>
         <td class="number">${turn.model.toFixed(1)}</td></tr>`)}</tbody></table></div>`;
+}
+
+/**
+ * A guess, marked where it was right.
+ * @param {string} guess
+ * @param {string} word
+ */
+function judged(guess, word) {
+  return same(guess, word) ? html`<span class="found">${guess}</span>` : guess;
 }
 
 /** @param {Turn} turn */

@@ -135,7 +135,8 @@ function nameOf(branch) {
   const start = own.trim().slice(0, 60) || spoken(own);
   const mean = meanSurprise(branch.tokens.slice(branch.at));
   const where = branch.parent === null ? "" : `token ${branch.at + 1}: `;
-  return `${where}${start}${own.length > 60 ? "..." : ""}${mean === null ? "" : ` (${mean.toFixed(1)} bits a token)`}`;
+  return html`<span class="branch-text">${where}${start}${own.length > 60 ? "..." : ""}</span>
+    ${mean === null ? null : html`<span class="branch-mean">${` ${mean.toFixed(1)} bits a token`}</span>`}`;
 }
 
 /** @param {import("../types.mjs").TokenShown[]} tokens */
