@@ -44,7 +44,7 @@ def percent(probability: float) -> str:
     value = 100 * probability
     if value == 0:
         return "0 %"
-    return "< 0.01 %" if 0 < value < 0.01 else f"{value:.{2 if value < 1 else 1}f} %"
+    return "< 0.01 %" if 0 < value < 0.01 else f"{value:.{2 if value < 0.995 else 1}f} %"
 
 
 def test_write_streams_what_the_library_writes_and_how_surprising_it_was(tab: Any, writer: headway.Writer) -> None:
@@ -68,7 +68,10 @@ def test_a_token_shows_its_real_alternatives_and_one_of_them_makes_a_branch(tab:
     finish(page)
     model, tokenizer = twin
     before = tokenizer.encode(PROMPT)
-    with page.expect_response("**/v1/next") as asked:
+    # The end of the text may still be asked about, which is another question.
+    with page.expect_response(
+        lambda one: one.url.endswith("/v1/next") and one.request.post_data_json.get("ids") == before
+    ) as asked:
         page.locator(".written .token:not(.given)").first.click()
     expected = next_candidates(model, tokenizer, before, Choice(**CHOICE), top=20)
     found = json.loads(asked.value.text())
