@@ -56,6 +56,10 @@ function App() {
 
   /** @param {Record<string, string>} patch */
   function setState(patch) {
+    // A link was followed, and its event is still to come: what the view before says must not undo that.
+    if (routeOf(location.hash, FIRST).view !== current.current.view) {
+      return;
+    }
     const next = { view: current.current.view, state: { ...current.current.state, ...patch } };
     history.replaceState(null, "", fragmentOf(next));
     go(next);
