@@ -125,32 +125,16 @@ export function useBranches(api) {
     const own = latest.current.branches.find((one) => one.number === number);
     const ids = (own?.tokens ?? []).flatMap((token) => (token.id === undefined ? [] : [token.id]));
     const prompt = ids.length === 0 ? "" : ids;
-    /** @type {import("../types.mjs").TokenShown[]} */
-    let waiting = [];
-    let frame = 0;
-    const flush = () => {
-      frame = 0;
-      if (waiting.length > 0) {
-        add(number, waiting);
-        waiting = [];
-        setSpeed(clock.speed());
+    for await (const piece of written(api, { ...first, model: order.model, prompt }, signal)) {
+      if (piece.prompt.length > 0) {
+        score(number, piece.prompt);
       }
-    };
-    try {
-      for await (const piece of written(api, { ...first, model: order.model, prompt }, signal)) {
-        if (piece.prompt.length > 0) {
-          score(number, piece.prompt);
-        }
-        clock.tick(piece.tokens.length);
-        waiting.push(...piece.tokens);
-        frame ||= requestAnimationFrame(flush);
-        if (piece.finish !== null) {
-          setEnded(piece.finish === "length" ? "Stopped at the length asked for." : "The model ended the text.");
-        }
+      clock.tick(piece.tokens.length);
+      add(number, piece.tokens);
+      setSpeed(clock.speed());
+      if (piece.finish !== null) {
+        setEnded(piece.finish === "length" ? "Stopped at the length asked for." : "The model ended the text.");
       }
-    } finally {
-      cancelAnimationFrame(frame);
-      flush();
     }
   }
 

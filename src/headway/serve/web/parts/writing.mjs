@@ -56,13 +56,61 @@ export function bitsOf(logprob) {
   return typeof logprob === "number" ? Math.max(0, -logprob / Math.LN2) : null;
 }
 
+const TOGETHER = 30; // milliseconds: what comes within them is shown at once, for each time the whole text is drawn
+
+/**
+ * The pieces of a continuation; those that come quickly one after another come as one.
+ * @param {import("../api.mjs").Api} api
+ * @param {Order} order
+ * @param {AbortSignal} signal
+ * @returns {AsyncGenerator<Written, void, void>}
+ */
+export async function* written(api, order, signal) {
+  const source = pieces(api, order, signal);
+  let held = /** @type {Written | null} */ (null);
+  let given = -TOGETHER;
+  let coming = source.next();
+  for (;;) {
+    const left = given + TOGETHER - performance.now();
+    if (held !== null && left <= 0) {
+      yield held;
+      held = null;
+      given = performance.now();
+    }
+    /** @type {IteratorResult<Written, void> | undefined} */
+    const came = await (held === null ? coming : Promise.race([coming, after(left)]));
+    if (came === undefined) {
+      continue;
+    }
+    if (came.done === true) {
+      break;
+    }
+    coming = source.next();
+    /** @type {Written} */
+    const piece = came.value;
+    held = held === null ? piece
+      : { prompt: [...held.prompt, ...piece.prompt], tokens: [...held.tokens, ...piece.tokens], finish: piece.finish ?? held.finish };
+  }
+  if (held !== null) {
+    yield held;
+  }
+}
+
+/**
+ * @param {number} milliseconds
+ * @returns {Promise<undefined>}
+ */
+function after(milliseconds) {
+  return new Promise((done) => { setTimeout(() => done(undefined), milliseconds); });
+}
+
 /**
  * @param {import("../api.mjs").Api} api
  * @param {Order} order
  * @param {AbortSignal} signal
  * @returns {AsyncGenerator<Written, void, void>}
  */
-export async function* written(api, { model, prompt, most, seed, choosing, echo = false }, signal) {
+async function* pieces(api, { model, prompt, most, seed, choosing, echo = false }, signal) {
   const body = { model, prompt, max_tokens: most, seed, stream: true, logprobs: 0, echo, ...choiceFields(choosing) };
   for await (const event of api.events("/v1/completions", body, { signal })) {
     const choice = event.choices[0];
