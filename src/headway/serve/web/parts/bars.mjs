@@ -62,17 +62,18 @@ function marked(text) {
  * @param {boolean} chosen
  */
 function line(text, name, { probability, kept_probability: kept }, most, onPick, chosen) {
-  const spokenFigures = kept === undefined ? percent(probability) : `${percent(probability)}, drawn with ${percent(kept)}`;
+  // What is said begins with what is seen, so that it can be called by it.
+  const spokenFigures = `${percent(kept ?? probability)}${kept === undefined ? "" : `, the model's own ${percent(probability)}`}`;
   const inside = html`<span class="bar-text">${marked(text)}</span>
     <span class="bar-track" aria-hidden="true">
       <span class=${kept === undefined ? "bar-own alone" : "bar-own"} style=${{ width: `${(100 * probability) / most}%` }}></span>
       ${kept === undefined ? null : html`<span class="bar-kept" style=${{ width: `${(100 * kept) / most}%` }}></span>`}
     </span>
-    <span class="bar-number">${percent(kept ?? probability)}</span>`;
+    ${" "}<span class="bar-number">${percent(kept ?? probability)}</span>`;
   const classes = `bar${kept === 0 ? " out" : ""}${chosen ? " chosen" : ""}`;
   if (onPick === undefined) {
     return html`<span class=${classes}>${inside}</span>`;
   }
   return html`<button type="button" class=${classes} onClick=${onPick}
-    aria-label=${`${name}, ${spokenFigures}${chosen ? ", stands in the text" : ""}`}>${inside}</button>`;
+    aria-label=${`${name} ${spokenFigures}${chosen ? ", stands in the text" : ""}`}>${inside}</button>`;
 }

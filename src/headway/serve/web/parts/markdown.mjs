@@ -32,12 +32,17 @@ function blockOf(block) {
     return html`<ul>${items.map((item, at) => html`<li key=${at}>${inline(item)}</li>`)}</ul>`;
   }
   if (block.startsWith("```")) {
-    return html`<pre>${block.replace(/^```.*\n?|\n?```$/g, "")}</pre>`;
+    return code(block.replace(/^```.*\n?|\n?```$/g, ""));
   }
   if (/^ {4}/.test(block)) {
-    return html`<pre>${block.replace(/^ {4}/gm, "")}</pre>`;
+    return code(block.replace(/^ {4}/gm, ""));
   }
   return html`<p>${inline(block)}</p>`;
+}
+
+/** @param {string} text  whose lines may be wider than the screen */
+function code(text) {
+  return html`<pre tabindex="0" role="region" aria-label="Code">${text}</pre>`;
 }
 
 /** @param {string[]} lines */
