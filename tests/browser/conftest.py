@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import headway
+from headway.models.gpt2 import GPT2, GPT2Config
 from headway.serve.admission import Guard
 
 sys.path.append(str(Path(__file__).parents[1] / "serve"))
@@ -26,9 +29,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed: see CONTRIBUTING.md"))
 
 
+@pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a second writer, which has learned nothing and cuts texts as the bundled one does."""
+    torch.manual_seed(3)
+    tokenizer = headway.Writer("writer", device="cpu").tokenizer
+    config = GPT2Config(vocabulary=tokenizer.size, context=128, width=32, n_layers=2, n_heads=2, initial_deviation=0.3)
+    folder = tmp_path_factory.mktemp("models") / "other"
+    headway.save(GPT2(config).eval(), tokenizer, folder)
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running(MODELS, tmp_path_factory.mktemp("kept"), guard=Guard()) as found:
+def address(tmp_path_factory: pytest.TempPathFactory, other: str) -> Iterator[str]:
+    with running((*MODELS, other), tmp_path_factory.mktemp("kept"), guard=Guard()) as found:
         yield found
 
 
@@ -56,9 +70,14 @@ class Tab:
         self.page.on(
             "request", lambda request: request.url.startswith(own) or self.wrong.append(f"left: {request.url}")
         )
+        self.page.on("requestfailed", self._failed)
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         self.page.on("console", lambda said: said.type != "error" or self.wrong.append(f"console: {said.text}"))
         self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+
+    def _failed(self, request: Any) -> None:
+        if request.failure != "net::ERR_ABORTED":  # the page itself lets go of what it does not need any more
+            self.wrong.append(f"failed: {request.url} {request.failure}")
 
     def open(self, view: str) -> Any:
         self.page.goto(f"{self.address}/#/{view}")
