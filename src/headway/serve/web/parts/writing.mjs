@@ -69,27 +69,35 @@ export async function* written(api, order, signal) {
   const source = pieces(api, order, signal);
   let held = /** @type {Written | null} */ (null);
   let given = -TOGETHER;
-  let coming = source.next();
-  for (;;) {
-    const left = given + TOGETHER - performance.now();
-    if (held !== null && left <= 0) {
-      yield held;
-      held = null;
-      given = performance.now();
+  try {
+    let coming = source.next();
+    for (;;) {
+      const left = given + TOGETHER - performance.now();
+      if (held !== null && left <= 0) {
+        const all = held;
+        held = null;
+        yield all;
+        given = performance.now();
+      }
+      /** @type {IteratorResult<Written, void> | undefined} */
+      const came = await (held === null ? coming : Promise.race([coming, after(left)]));
+      if (came === undefined) {
+        continue;
+      }
+      if (came.done === true) {
+        break;
+      }
+      coming = source.next();
+      /** @type {Written} */
+      const piece = came.value;
+      held = held === null ? piece
+        : { prompt: [...held.prompt, ...piece.prompt], tokens: [...held.tokens, ...piece.tokens], finish: piece.finish ?? held.finish };
     }
-    /** @type {IteratorResult<Written, void> | undefined} */
-    const came = await (held === null ? coming : Promise.race([coming, after(left)]));
-    if (came === undefined) {
-      continue;
+  } catch (error) {
+    if (held !== null) {
+      yield held; // what came before the error is shown
     }
-    if (came.done === true) {
-      break;
-    }
-    coming = source.next();
-    /** @type {Written} */
-    const piece = came.value;
-    held = held === null ? piece
-      : { prompt: [...held.prompt, ...piece.prompt], tokens: [...held.tokens, ...piece.tokens], finish: piece.finish ?? held.finish };
+    throw error;
   }
   if (held !== null) {
     yield held;
