@@ -1,6 +1,7 @@
 """S1: twice and ten times what the server can do, in open loop: clients come whether or not others were served."""
 
 import asyncio
+import gc
 import statistics
 import time
 from collections.abc import Sequence
@@ -61,6 +62,8 @@ async def _flood(server: Server, model: str, per_second: float, seconds: int) ->
     """So many a second come for so long."""
     tasks: list[asyncio.Task[Answer]] = []
     began, memory, queue, done = time.monotonic(), 0, 0.0, 0
+    gc.collect()
+    gc.freeze()  # what was asked before must not be gone through again and again: the pauses would be this client's own
     lags: list[float] = []  # of this process: what it sees late is not the server's doing
 
     async def one(number: int) -> Answer:
@@ -69,15 +72,24 @@ async def _flood(server: Server, model: str, per_second: float, seconds: int) ->
         done += _answered(answer) and time.monotonic() - began < seconds
         return answer
 
+    async def watch() -> None:
+        """Beside the requests, which must not wait for its answers and then come all at once."""
+        nonlocal queue
+        while True:
+            queue = max(queue, (await figures_of(server.port))["queued"])
+            await asyncio.sleep(0.25)
+
+    watching = asyncio.create_task(watch())
     while (passed := time.monotonic() - began) < seconds:
         tasks += [asyncio.create_task(one(number)) for number in range(len(tasks), int(passed * per_second))]
         if passed > seconds / 5 and not memory:
             memory = server.memory()
-        if len(tasks) % 20 == 0:
-            queue = max(queue, (await figures_of(server.port))["queued"])
         slept = time.monotonic()
         await asyncio.sleep(0.01)
         lags.append(time.monotonic() - slept - 0.01)
+    if watching.done():
+        watching.result()  # raises what ended it
+    watching.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     came = [answer for answer in answers if isinstance(answer, Answer)]
     refused = [answer for answer in came if answer.status in (429, 503)]

@@ -68,6 +68,6 @@ async def _rate(port: int, model: str, seconds: float) -> float:
 async def _drip(writers: list[asyncio.StreamWriter]) -> None:
     while True:
         for writer in writers:
-            with contextlib.suppress(OSError):
+            if not writer.transport.is_closing():  # the server has let it go
                 writer.write(b"X")
         await asyncio.sleep(0.5)

@@ -1,5 +1,6 @@
 """The process at the door: what it refuses, what it hands over untouched, what is left where one side dies."""
 
+import asyncio
 import json
 import os
 import re
@@ -19,9 +20,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headway.errors import ResourceError
 from headway.serve.admission import Guard
 from headway.serve.board import UNLIMITED, Board, board_file
 from headway.serve.gate import Gate, headers_of
+from headway.serve.gatekeeping import Gatekeeping
 
 PATIENCE = 30.0
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -230,6 +233,47 @@ def test_the_board_is_never_read_half_written() -> None:
     finally:
         over.set()
         writing.join()
+
+
+class Greeter(asyncio.Protocol):
+    """Says a word and closes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(b"welcome")
+        transport.close()
+
+
+def test_a_server_whose_door_s_process_ends_at_once_takes_its_clients_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> bytes:
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        gatekeeping = Gatekeeping(listening, Guard())
+        await gatekeeping.start(Greeter)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        said = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+        await gatekeeping.close()
+        return said
+
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert asyncio.run(run()) == b"welcome"
+    assert "the process at the door ended" in caplog.text
+
+
+def test_a_door_for_which_no_process_starts_is_an_error_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        gatekeeping = Gatekeeping(socket.create_server(("127.0.0.1", 0)), Guard())
+        try:
+            await gatekeeping.start(Greeter)
+        finally:
+            await gatekeeping.close()
+
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(ResourceError, match="No such file"):
+        asyncio.run(run())
 
 
 @contextmanager

@@ -7,6 +7,7 @@ after, and who reads between tries again.
 import mmap
 import os
 import struct
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -79,7 +80,15 @@ class Board:
 
 
 def board_file() -> IO[bytes]:
-    """What a board is written into; it is gone where nobody has it open any more."""
-    file = tempfile.TemporaryFile()
-    os.ftruncate(file.fileno(), _SIZE)
+    """What a board is written into; it is gone where nobody has it open any more.
+
+    In memory where the system can (Linux), for a server may have no folder that it can write into. Raises OSError where
+    there is no room.
+    """
+    file: IO[bytes]
+    if sys.platform == "linux":
+        file = open(os.memfd_create("headway-board"), "r+b", buffering=0)
+    else:
+        file = tempfile.TemporaryFile(buffering=0)
+    file.write(bytes(_SIZE))  # room that is only promised would end the process where it is not there
     return file

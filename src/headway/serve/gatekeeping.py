@@ -1,6 +1,7 @@
 """The server's side of its gate: starts the process, takes over the connections that it hands in, and ends it."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -54,20 +55,20 @@ class Gatekeeping:
         assert self._process.stdin is not None
         guard = self._guard
         told = {"key": guard.key, "hosts": sorted(guard.hosts), "origins": sorted(guard.origins)}
-        with self._process.stdin as given:
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as given:  # where it died, the channel says so
             given.write(json.dumps(told).encode() + b"\n")
         asyncio.get_running_loop().add_reader(self._channel, self._take)
 
     async def close(self) -> None:
         """Take nobody in any more; who was accepted before is here then."""
         self._closing = True
-        if self._channel is not None and not self._ended.is_set():
-            self._channel.shutdown(socket.SHUT_WR)
-            try:
-                await asyncio.wait_for(self._ended.wait(), _END_SECONDS)
-            except TimeoutError:
-                LOGGER.warning("the process at the door did not end by itself and is ended")
         if self._process is not None:
+            if self._channel is not None:
+                self._channel.shutdown(socket.SHUT_WR)
+                try:
+                    await asyncio.wait_for(self._ended.wait(), _END_SECONDS)
+                except TimeoutError:
+                    LOGGER.warning("the process at the door did not end by itself and is ended")
             self._process.kill()
             await asyncio.to_thread(self._process.wait)
         self._stop_reading()
