@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headway.errors import ResourceError
+from headway.serve import gate
 from headway.serve.admission import Guard
 from headway.serve.board import UNLIMITED, Board, board_file
 from headway.serve.gate import Gate, headers_of
@@ -167,7 +168,8 @@ def test_no_more_are_let_in_than_there_is_room_for_until_the_server_has_seen_the
         second.close()
 
 
-def test_a_place_that_nobody_took_is_free_again_after_a_moment() -> None:
+def test_a_place_that_nobody_took_is_free_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "_CREDIT_SECONDS", 0.3)
     with door() as made:
         made.board.tell_room(1, 1.0)
         with made.came(), made.taken():
@@ -181,6 +183,17 @@ def test_a_place_that_nobody_took_is_free_again_after_a_moment() -> None:
                         break  # handed over
             else:
                 pytest.fail("nobody was let in any more")
+
+
+def test_who_sends_no_body_takes_no_place_from_others() -> None:
+    with door() as made:
+        made.board.tell_room(1, 1.0)
+        slow = [made.came(HEAD + b"Content-Length: 20\r\n\r\n{") for _ in range(5)]
+        servers = [made.taken() for _ in slow]
+        with made.came(), made.taken() as server:
+            assert server.recv(1000) == ASKED
+        for one in (*slow, *servers):
+            one.close()
 
 
 def test_a_refusal_reaches_a_client_that_still_sends() -> None:

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from headway.serve import errors_http
 from headway.serve.admission import Guard
 from headway.serve.answer_shapes import Sign
-from headway.serve.crowding import Crowding
+from headway.serve.crowding import Crowding, Seen
 from headway.serve.disconnects import Disconnects
 from headway.serve.error_shape import error_body
 from headway.serve.lessons import Lessons
@@ -46,7 +46,7 @@ def build(models: Models, lessons: Lessons, guard: Guard, readiness: Readiness) 
     app.include_router(api(models, lessons))
     _add_signs(app, models, readiness)
     _add_page(app)
-    return _Counted(Safety(Crowding(Disconnects(app), models.refusal), guard), models)
+    return _Counted(Seen(Safety(Crowding(Disconnects(app), models.refusal), guard), models.seen), models)
 
 
 class _Counted:

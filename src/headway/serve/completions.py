@@ -67,12 +67,6 @@ class Completing:
 
         Whoever calls this calls `cancel` in the end, whatever happens.
         """
-        try:
-            await self._begin()
-        finally:
-            self._models.seen()
-
-    async def _begin(self) -> None:
         request = self._request
         if request.best_of is not None and request.best_of < self._n:
             raise UsageError(f"best_of must be at least n ({self._n}), but got {request.best_of}")

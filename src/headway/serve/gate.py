@@ -35,7 +35,7 @@ from headway.serve.error_shape import error_body
 
 LOOK_SECONDS = 0.25
 """A connection that sent nothing so far goes to the server, which waits for it."""
-_CREDIT_SECONDS = 0.5  # what was handed over takes a place until the server has seen it, and no longer than this
+_CREDIT_SECONDS = 5.0  # what was handed over takes a place until the server has seen it, and no longer than this
 _LEAVE_SECONDS, _LEAVE_BYTES, _LEAVING = 2.0, 64 * 1024 * 1024, 256
 _ACCEPTED = 64  # connections between two looks at what else is to do
 _REST_SECONDS = 0.05  # where the system has no descriptors left
@@ -144,7 +144,8 @@ class Gate:
         elif self._full():
             self._refuse(client, headers)
         else:
-            self._outstanding.append(time.monotonic())
+            if is_whole(head, headers):  # else it takes no place before the rest has come, which may be never
+                self._outstanding.append(time.monotonic())
             self._pass(client)
 
     def _admitted(self, headers: dict[bytes, bytes]) -> bool:
@@ -258,6 +259,12 @@ def headers_of(head: bytes) -> dict[bytes, bytes] | None:
             return None
         headers[name.lower()] = value.strip()
     return None if b"expect" in headers else headers
+
+
+def is_whole(head: bytes, headers: dict[bytes, bytes]) -> bool:
+    """Whether the body has come with the head."""
+    length = headers.get(b"content-length", b"")
+    return length.isdigit() and len(head) - head.index(b"\r\n\r\n") - 4 >= int(length)
 
 
 def main(arguments: list[str]) -> int:

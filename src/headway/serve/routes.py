@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from headway.errors import UsageError
 from headway.serve.answer_shapes import Card, Completion, CurvePoint, ModelEntry, ModelFacts, ModelList
 from headway.serve.completions import Completing
+from headway.serve.crowding import SEEN
 from headway.serve.lesson_routes import add_lessons
 from headway.serve.lessons import Lessons
 from headway.serve.looking_routes import add_looks
@@ -54,6 +55,7 @@ def _add_completions(router: APIRouter, models: Models) -> None:
         streaming = False
         try:
             await completing.begin()
+            request.scope[SEEN]()
             streaming = bool(body.stream)
             return _Stream(completing) if streaming else JSONResponse(await completing.whole())
         finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import resource
@@ -192,6 +193,8 @@ def _open_first(models: Models, server: _Server, readiness: Readiness, told: Cal
         server.failure = error
         server.should_exit = True
         return
+    gc.collect()
+    gc.freeze()  # what is there now stays; gone through again and again it would hold up every answer
     if not server.should_exit:
         readiness.ready = True
         told()
