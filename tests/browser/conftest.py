@@ -1,6 +1,7 @@
 """A browser on the page of a real server; a test fails for any request to elsewhere and for any error of the page."""
 
 import importlib.util
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from running import running  # noqa: E402  # the server of the tests of serve
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 MODELS = ("writer", "en-fr", "en-fr-rnnsearch", "en-fr-rnn-fixed", "reader", "reader-fnet")
+
+
+ABORTED = ("fetch",)  # kinds of requests that the page may let go of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,11 +62,15 @@ def browser() -> Iterator[Any]:
 
 
 class Tab:
-    """One page in a context of its own, and what went wrong on it."""
+    """One page in a context of its own, and what went wrong on it.
+
+    expected: the statuses from 400 on that a test provokes; an answer with any other of them is wrong.
+    """
 
     def __init__(self, browser: Any, address: str, **settings: Any) -> None:
         self.address = address
         self.wrong: list[str] = []
+        self.expected: set[int] = set()
         self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         self.context.set_default_timeout(30_000)
         self.page = self.context.new_page()
@@ -71,13 +79,26 @@ class Tab:
             "request", lambda request: request.url.startswith(own) or self.wrong.append(f"left: {request.url}")
         )
         self.page.on("requestfailed", self._failed)
+        self.page.on("response", self._answered)
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
-        self.page.on("console", lambda said: said.type != "error" or self.wrong.append(f"console: {said.text}"))
+        self.page.on("console", self._said)
         self.page.on("dialog", lambda dialog: (self.wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
 
     def _failed(self, request: Any) -> None:
-        if request.failure != "net::ERR_ABORTED":  # the page itself lets go of what it does not need any more
-            self.wrong.append(f"failed: {request.url} {request.failure}")
+        # The page lets go of what it does not need any more, and a browser that goes elsewhere of everything; a server
+        # that breaks off has other names.
+        let_go = request.failure == "net::ERR_ABORTED" and request.resource_type in ABORTED
+        if not let_go:
+            self.wrong.append(f"failed: {request.resource_type} {request.url} {request.failure}")
+
+    def _answered(self, answer: Any) -> None:
+        if answer.status >= 400 and answer.status not in self.expected:
+            self.wrong.append(f"answered {answer.status}: {answer.url}")
+
+    def _said(self, said: Any) -> None:
+        refusal = re.fullmatch(r"Failed to load resource: .* status of (\d+) .*", said.text)
+        if said.type == "error" and not (refusal and int(refusal[1]) in self.expected):
+            self.wrong.append(f"console: {said.text}")
 
     def open(self, view: str) -> Any:
         self.page.goto(f"{self.address}/#/{view}")
