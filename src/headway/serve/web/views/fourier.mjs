@@ -52,14 +52,13 @@ export function View({ api, models, state, setState }) {
   return html`<section>
     <form class="asking" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); measure(); }}>
       <${TextArea} id="fourier-text" label="Text" value=${text} rows=${3} onChange=${(/** @type {string} */ value) => setState({ text: value })} onSubmit=${measure} />
-      <div class="row"><${Select} id="fourier-model" label="Model" value=${model} options=${names} onChange=${(/** @type {string} */ name) => setState({ model: name, layer: "" })} />
+      <div class="row"><${Select} id="fourier-model" label="Model" value=${model} options=${names} onChange=${(/** @type {string} */ name) => setState({ model: name, layer: "", head: "", row: "" })} />
         <button class="main" type="submit" disabled=${busy || model === ""}>${busy ? "Measuring" : "Measure"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
     ${found === null ? (trouble === "" ? html`<p class="waiting" role="status">Measuring.</p>` : null) : html`
       <p class="figures">${found.tokens} tokens, in windows of ${found.window}.</p>
-      <${OneLayer} key=${found.model} api=${api} model=${found.model} text=${measured} translates=${translates} mixers=${found.mixers} wanted=${state.layer ?? ""}
-        onLayer=${(/** @type {number} */ layer) => setState({ layer: String(layer) })} />
+      <${OneLayer} key=${found.model} api=${api} model=${found.model} text=${measured} translates=${translates} mixers=${found.mixers} state=${state} setState=${setState} />
       <div class="two-columns even apart">
       ${shares.length < 2 ? null : html`<div><h2>Spectrum of the learned positions</h2>
         <p class="hint">The share of the position embeddings' energy at each frequency; ${((found.positions.low ?? 0) * 100).toFixed(0)} % stands in the lowest sixteenth.</p>
@@ -73,14 +72,13 @@ export function View({ api, models, state, setState }) {
 
 /**
  * One layer's mixing: every place as a row over the places it takes from, one row as a signal, and its spectrum.
- * @param {{api: import("../types.mjs").Api, model: string, text: string, translates: boolean, mixers: string[], wanted: string,
- *   onLayer: (layer: number) => void}} props
+ * @param {{api: import("../types.mjs").Api, model: string, text: string, translates: boolean, mixers: string[],
+ *   state: Record<string, string>, setState: (patch: Record<string, string>) => void}} props
  */
-function OneLayer({ api, model, text, translates, mixers, wanted, onLayer }) {
-  const layer = /^\d+$/.test(wanted) && Number(wanted) < mixers.length ? Number(wanted) : 0;
+function OneLayer({ api, model, text, translates, mixers, state, setState }) {
+  const layer = numberOf(state["layer"], mixers.length) ?? 0;
   const mixer = mixers[layer] ?? "attention";
-  const [head, setHead] = useState(0);
-  const [place, setPlace] = useState(/** @type {[number, number] | null} */ (null));
+  const [pointed, setPointed] = useState(/** @type {number | null} */ (null));
   const [seen, setSeen] = useState(/** @type {any} */ (null));
   const [trouble, setTrouble] = useState("");
   useEffect(() => {
@@ -99,29 +97,30 @@ function OneLayer({ api, model, text, translates, mixers, wanted, onLayer }) {
   const ready = seen !== null && seen.layer === layer;
   const tokens = /** @type {string[]} */ (ready ? seen.tokens : []);
   const size = tokens.length;
+  const head = numberOf(state["head"], ready ? seen.heads : 0) ?? 0;
   const transform = mixer === "fourier" || mixer === "hartley";
   const valueAt = useMemo(() => (/** @type {number} */ row, /** @type {number} */ column) =>
     (transform ? weightOf(mixer, row, column, size) : (seen?.values?.[(head * size + row) * size + column] ?? 0)), [seen, head, mixer, size]);
   const all = useMemo(() => Array.from({ length: size }, (_, row) => Array.from({ length: size }, (__, column) => valueAt(row, column))), [valueAt]);
-  const row = Math.min(place?.[0] ?? (transform ? 3 : size - 1), size - 1);
+  const row = Math.min(pointed ?? numberOf(state["row"], size) ?? (transform ? 3 : size - 1), size - 1);
   // From the middle on the same waves come back.
   const rows = transform ? tokens.map((_, at) => periods(Math.min(at, size - at))) : tokens;
   const drawn = ready && size > 0 && (transform || seen.values !== null);
   return html`<h2>One layer's mixing</h2>
     <div class="choices" role="group" aria-label="Layers">${mixers.map((name, at) => html`<button type="button" key=${at} aria-pressed=${at === layer ? "true" : "false"}
-      onClick=${() => { onLayer(at); setPlace(null); setHead(0); }}>${at}: ${MIXERS[name] ?? name}</button>`)}</div>
+      onClick=${() => { setState({ layer: String(at), head: "", row: "" }); setPointed(null); }}>${at}: ${MIXERS[name] ?? name}</button>`)}</div>
     ${mixer !== "attention" || !ready ? null : html`<div class="choices" role="group" aria-label="Heads">${Array.from({ length: seen.heads }, (_, at) => html`<button type="button" key=${at}
-      aria-pressed=${at === head ? "true" : "false"} onClick=${() => setHead(at)}>Head ${at}</button>`)}</div>`}
+      aria-pressed=${at === head ? "true" : "false"} onClick=${() => setState({ head: String(at) })}>Head ${at}</button>`)}</div>`}
     <p class="hint">${TOLD[mixer] ?? ""}</p>
     <${Trouble} message=${trouble} />
     ${!ready && trouble === "" ? html`<p class="waiting">Fetching layer ${layer}.</p>` : null}
     ${!drawn ? null : html`<div class="signal">
       <div><${LabelledMap} rows=${rows} columns=${tokens} label=${`Layer ${layer}: what each place takes from each token`} valueAt=${valueAt} row=${row}
-        onPlace=${(/** @type {[number, number] | null} */ at) => at !== null && setPlace(at)} />
+        onPlace=${(/** @type {[number, number] | null} */ at) => at !== null && setPointed(at[0])} />
         <p class="legend">${transform ? html`<span><span class="part-sample"></span> added</span> <span><span class="part-sample against"></span> taken away</span>` : html`Attention: 0 % <span class="scale"></span> 100 %`}</p>
         <div class="slider"><label for="signal-row">Row</label><output for="signal-row">${spoken(rows[row] ?? "")}</output>
           <input id="signal-row" type="range" min="0" max=${size - 1} step="1" value=${row} aria-valuetext=${spoken(rows[row] ?? "")}
-            onInput=${(/** @type {Event} */ event) => setPlace([Number(/** @type {HTMLInputElement} */ (event.target).value), -1])} /></div></div>
+            onInput=${(/** @type {Event} */ event) => { setPointed(null); setState({ row: /** @type {HTMLInputElement} */ (event.target).value }); }} /></div></div>
       <div><h3>The row as a signal</h3>
         <${Plot} values=${all[row] ?? []} x="place in the text" y=${transform ? "weight" : "share read"} label=${`Row ${rows[row]} by place`} />
         <h3>Its spectrum</h3>
@@ -136,6 +135,15 @@ const TOLD = /** @type {Record<string, string>} */ ({
   laplace: "A bank of fading waves reads the text from its beginning; how long each is remembered stands in the table of banks below.",
   none: "This layer does not mix: each token is read alone.",
 });
+
+/**
+ * A number of a link, where there are so many; null without one.
+ * @param {string | undefined} text
+ * @param {number} count
+ */
+function numberOf(text, count) {
+  return text !== undefined && /^\d{1,6}$/.test(text) && Number(text) < count ? Number(text) : null;
+}
 
 /** @param {number} count */
 function periods(count) {
