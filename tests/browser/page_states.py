@@ -83,26 +83,37 @@ def played(page: Any) -> None:
         )
 
 
-def learned(page: Any) -> None:
-    """A lesson that is over, as the server would have told it."""
+def lesson_told(page: Any, *, over: bool) -> None:
+    """From now on a lesson tells what the server would have told, at once."""
     events: list[dict[str, Any]] = [{"model": {"parameters": 793_088, "layers": 3, "heads": 4, "text_bytes": 60_000}}]
     for step in range(1, 40):
         told = {"loss": 5.0 / step, "bits_per_byte": 1 + 6 / step, "tokens_per_s": 9000.0, "seconds_left": 40.0 - step}
         events.append({"step": step, **told})
     events.append({"kept_aside": {"step": 39, "bits_per_byte": 2.3}})
     events.append({"sample": "It was the best of times", "prompt": "It was the", "at_step": 20})
-    head = {"layer": 1, "head": 2, "side": 4, "data": "AAECAwQFBgcICQoLDA0ODw==", "at_step": 20}
-    events.append({"head": {**head, "tokens": ["It", " was", " the", " best"]}})
-    events.append({"done": {"seconds": 60.0, "steps": 39, "bits_per_byte": 2.3}})
+    head = {"layer": 1, "head": 2, "side": 4, "data": "AAECAwQFBgcICQoLDA0ODw=="}
+    tokens = ["It", " was", " the", " best"]
+    events += [{"head": {**head, "at_step": step, "tokens": tokens}} for step in (20, 39)]
+    if over:
+        events.append({"done": {"seconds": 60.0, "steps": 39, "bits_per_byte": 2.3}})
     body = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
     page.route("**/v1/lessons", lambda route: route.fulfill(json={"id": "lesson-1"}))
     page.route("**/v1/lessons/*/events", lambda route: route.fulfill(body=body, **STREAM))
+
+
+def learning(page: Any, *, over: bool = False) -> None:
+    """A lesson that runs still: its stream has told much, and not that it is done."""
+    lesson_told(page, over=over)
     page.locator("#text").fill("It was the best of times, it was the worst of times. " * 30)
     page.get_by_role("button", name="Learn", exact=True).click()
-    page.locator("#keep-name").wait_for()
     page.wait_for_selector(".head-picture canvas")
     page.unroute("**/v1/lessons")
     page.unroute("**/v1/lessons/*/events")
+
+
+def learned(page: Any) -> None:
+    learning(page, over=True)
+    page.locator("#keep-name").wait_for()
 
 
 def panelled(page: Any) -> None:
@@ -129,6 +140,7 @@ STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
     "fourier, attention": (_at("fourier", model="writer"), measured),
     "compare, written": (_at("compare", length="20"), compared),
     "play, three words": ("play", played),
+    "learn, running": ("learn", learning),
     "learn, over": ("learn", learned),
     "models": ("write", panelled),
 }

@@ -69,11 +69,17 @@ function App() {
   useEffect(() => {
     document.title = view === undefined ? "headway" : `${view.title} - headway`;
   }, [view]);
+  useEffect(() => {
+    // The link that was followed stood in the view before.
+    if (visit > 0 && document.activeElement === document.body) {
+      toView();
+    }
+  }, [visit]);
 
   return html`
     <a class="skip" href="#main" onClick=${(/** @type {Event} */ event) => {
       event.preventDefault();
-      document.getElementById("main")?.focus();
+      toView();
     }}>Skip to the view</a>
     <header class="top">
       <a class="name" href="#/write">headway</a>
@@ -91,13 +97,18 @@ function App() {
     ${panel && models !== null ? html`<${ModelsPanel} models=${models} onClose=${() => setPanel(false)} />` : null}`;
 }
 
+/** The focus on the view as a whole, for what skips the frame, and where a button that was pressed goes away. */
+function toView() {
+  document.getElementById("main")?.focus();
+}
+
 /** @param {{error: unknown, onAgain: () => void}} props */
 function ServerTrouble({ error, onAgain }) {
   const status = error instanceof ApiError ? error.status : null;
   const heading = status === 401 ? "This server wants its key" : status === 0 ? "No answer from the server" : "The server could not answer";
   return html`<div role="alert"><h1>${heading}</h1>
     <p class="trouble">${status === 401 ? "This server needs its key: open the link that it printed when it started, which carries the key." : messageOf(error)}</p>
-    <div class="row actions"><button type="button" class="main" onClick=${onAgain}>Try again</button></div></div>`;
+    <div class="row actions"><button type="button" class="main" onClick=${() => { toView(); onAgain(); }}>Try again</button></div></div>`;
 }
 
 /**
@@ -116,7 +127,7 @@ function Guarded({ view, ...rest }) {
   }
   if (failure !== undefined && failure !== null) {
     return html`<div role="alert"><p class="trouble">The view ${view.title} failed: ${messageOf(failure)}</p>
-      <button type="button" onClick=${again}>Show it again</button></div>`;
+      <button type="button" onClick=${() => { toView(); again(); }}>Show it again</button></div>`;
   }
   if (module === null) {
     return html`<p class="waiting">Loading ${view.title}.</p>`;

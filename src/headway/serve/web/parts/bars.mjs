@@ -1,5 +1,6 @@
 /** A distribution as bars: what the model itself expects, and what the settings keep of it. */
 import { html } from "../vendor/preact-htm.mjs";
+import { doing } from "./fields.mjs";
 import { shown, spoken } from "./tokens.mjs";
 
 /**
@@ -23,10 +24,11 @@ export function percent(probability) {
  * @param {import("../types.mjs").Candidate[]} props.candidates
  * @param {import("../types.mjs").Rest | null} [props.rest]
  * @param {(candidate: import("../types.mjs").Candidate, at: number) => void} [props.onPick]
+ * @param {boolean} [props.paused]  nothing can be picked for now
  * @param {string} [props.label]
  * @param {number | null} [props.chosen]  the id that stands in the text
  */
-export function Bars({ candidates, rest = null, onPick, label = "What may come next", chosen = null }) {
+export function Bars({ candidates, rest = null, onPick, paused = false, label = "What may come next", chosen = null }) {
   const kept = candidates.some((candidate) => candidate.kept_probability !== undefined);
   const most = Math.max(1e-9, ...candidates.map((candidate) => Math.max(candidate.probability, candidate.kept_probability ?? 0)),
     rest === null ? 0 : Math.max(rest.probability, rest.kept_probability ?? 0));
@@ -34,9 +36,9 @@ export function Bars({ candidates, rest = null, onPick, label = "What may come n
     ${kept ? html`<p class="legend"><span><span class="bar-sample own"></span> the model's own</span>
       <span><span class="bar-sample kept"></span> what the settings draw from, and the figure</span></p>` : null}
     <ol class="bars" aria-label=${label}>
-      ${candidates.map((candidate, at) => html`<li key=${candidate.id ?? at}>
+      ${candidates.map((candidate, at) => html`<li key=${at}>
         ${line(shown(candidate.text), spoken(candidate.text), candidate, most,
-          onPick === undefined ? undefined : () => onPick(candidate, at), candidate.id === chosen && chosen !== null)}
+          onPick === undefined ? undefined : doing(paused, () => onPick(candidate, at)), candidate.id === chosen && chosen !== null)}
       </li>`)}
       ${rest === null ? null : html`<li key="rest" class="bar-rest">
         ${line(`${rest.count.toLocaleString("en")} others`, `${rest.count} others together`, rest, most, undefined, false)}
@@ -58,10 +60,10 @@ function marked(text) {
  * @param {string} name
  * @param {{probability: number, kept_probability?: number}} figures
  * @param {number} most
- * @param {(() => void) | undefined} onPick
+ * @param {ReturnType<typeof doing> | undefined} pick
  * @param {boolean} chosen
  */
-function line(text, name, { probability, kept_probability: kept }, most, onPick, chosen) {
+function line(text, name, { probability, kept_probability: kept }, most, pick, chosen) {
   // What is said begins with what is seen, so that it can be called by it.
   const spokenFigures = `${percent(kept ?? probability)}${kept === undefined ? "" : `, the model's own ${percent(probability)}`}`;
   const inside = html`<span class="bar-text">${marked(text)}</span>
@@ -71,9 +73,9 @@ function line(text, name, { probability, kept_probability: kept }, most, onPick,
     </span>
     ${" "}<span class="bar-number">${percent(kept ?? probability)}</span>`;
   const classes = `bar${kept === 0 ? " out" : ""}${chosen ? " chosen" : ""}`;
-  if (onPick === undefined) {
+  if (pick === undefined) {
     return html`<span class=${classes}>${inside}</span>`;
   }
-  return html`<button type="button" class=${classes} onClick=${onPick}
+  return html`<button type="button" class=${classes} ...${pick}
     aria-label=${`${name} ${spokenFigures}${chosen ? ", stands in the text" : ""}`}>${inside}</button>`;
 }

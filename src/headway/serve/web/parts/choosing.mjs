@@ -102,7 +102,7 @@ export function Distribution({ api, model, ids, text, choosing, paused, chosen, 
   return html`<div class=${paused ? "distribution paused" : "distribution"}>
     <${Trouble} message=${trouble} />
     ${answer === null ? html`<p class="waiting">Asking the model what may come next.</p>`
-      : html`<${Bars} candidates=${answer.candidates} rest=${answer.rest} onPick=${paused ? undefined : onPick} chosen=${chosen} />`}
+      : html`<${Bars} candidates=${answer.candidates} rest=${answer.rest} onPick=${onPick} paused=${paused} chosen=${chosen} />`}
     ${answer?.windowed ? html`<p class="hint">The text is longer than the model's context; only its end was read.</p>` : null}
   </div>`;
 }

@@ -4,6 +4,19 @@ import { html } from "../vendor/preact-htm.mjs";
 let numbers = 0;
 
 /**
+ * What makes a button do something, or nothing for now. One that was disabled in the midst of its own work would lose
+ * the focus, and a keyboard its place on the page.
+ * @param {boolean} waits
+ * @param {(() => void)} [act]  none for a button that sends its form
+ */
+export function doing(waits, act) {
+  return {
+    "aria-disabled": waits ? "true" : undefined,
+    onClick: waits ? (/** @type {Event} */ event) => event.preventDefault() : act,
+  };
+}
+
+/**
  * An id that no other field has.
  * @returns {string}
  */

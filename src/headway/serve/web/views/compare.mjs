@@ -1,7 +1,7 @@
 /** Compare: two models on one prompt and one seed, side by side. */
 import { messageOf } from "../api.mjs";
 import { Sliders, choosingOf, choosingState, number } from "../parts/choosing.mjs";
-import { NumberField, Select, TextArea, Trouble, namesFor } from "../parts/fields.mjs";
+import { NumberField, Select, TextArea, Trouble, doing, namesFor } from "../parts/fields.mjs";
 import { Legend, Tokens } from "../parts/tokens.mjs";
 import { Clock, meanSurprise, speedInWords, written } from "../parts/writing.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
@@ -85,8 +85,8 @@ export function View({ api, models, state, setState }) {
     </div>
     <${Sliders} choosing=${choosing} onChange=${setChoosing} />
     <div class="row actions" data-export="no">
-      <button type="button" class="main" disabled=${busy} onClick=${start}>Write with both</button>
-      <button type="button" disabled=${!busy} onClick=${() => running.current?.abort()}>Stop</button>
+      <button type="button" class="main" ...${doing(busy, start)}>Write with both</button>
+      <button type="button" ...${doing(!busy, () => running.current?.abort())}>Stop</button>
     </div>
     ${names.length === 1 ? html`<p class="hint">Only one writer is served, so that both sides are the same model.</p>` : null}
     <div class="two-columns even">${sides.map((side, at) => html`<section key=${at} aria-label=${at === 0 ? "Left" : "Right"}>

@@ -1,7 +1,7 @@
 /** Fill: a reader sees both sides of a gap; what it guesses, and what the gap reads. */
 import { messageOf } from "../api.mjs";
 import { Bars } from "../parts/bars.mjs";
-import { Select, TextArea, Trouble, namesFor } from "../parts/fields.mjs";
+import { Select, TextArea, Trouble, doing, namesFor } from "../parts/fields.mjs";
 import { HeadLarge, Thumbnails, probabilitiesOf } from "../parts/maps.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
 
@@ -71,7 +71,7 @@ export function View({ api, models, state, setState }) {
     <form class="asking" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); fill(); }}>
       <${TextArea} id="fill-text" label="Text with [MASK] where something is hidden" value=${text} rows=${2} onChange=${(/** @type {string} */ value) => setState({ text: value })} onSubmit=${fill} />
       <div class="row"><${Select} id="fill-model" label="Reader" value=${model} options=${names} onChange=${(/** @type {string} */ name) => setState({ model: name })} />
-        <button class="main" type="submit" disabled=${busy}>${busy ? "Guessing" : "Guess"}</button></div>
+        <button class="main" type="submit" ...${doing(busy)}>${busy ? "Guessing" : "Guess"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
     ${guesses.length === 0 && trouble === "" ? html`<p class="waiting" role="status">${busy ? "The reader reads." : ""}</p>` : null}

@@ -1,7 +1,7 @@
 /** Fourier: what the layers of a model do with a signal, attention beside its cousins. */
 import { messageOf } from "../api.mjs";
 import { Curve } from "../parts/curve.mjs";
-import { Select, TextArea, Trouble } from "../parts/fields.mjs";
+import { Select, TextArea, Trouble, doing } from "../parts/fields.mjs";
 import { LabelledMap, probabilitiesOf } from "../parts/maps.mjs";
 import { spoken } from "../parts/tokens.mjs";
 import { meanShares, sharesOf, weightOf } from "../parts/waves.mjs";
@@ -53,7 +53,7 @@ export function View({ api, models, state, setState }) {
     <form class="asking" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); measure(); }}>
       <${TextArea} id="fourier-text" label="Text" value=${text} rows=${3} onChange=${(/** @type {string} */ value) => setState({ text: value })} onSubmit=${measure} />
       <div class="row"><${Select} id="fourier-model" label="Model" value=${model} options=${names} onChange=${(/** @type {string} */ name) => setState({ model: name, layer: "", head: "", row: "" })} />
-        <button class="main" type="submit" disabled=${busy || model === ""}>${busy ? "Measuring" : "Measure"}</button></div>
+        <button class="main" type="submit" ...${doing(busy || model === "")}>${busy ? "Measuring" : "Measure"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
     ${found === null ? (trouble === "" ? html`<p class="waiting" role="status">Measuring.</p>` : null) : html`

@@ -1,7 +1,7 @@
 /** Learn: pasted text trains a tiny writer for a minute or two, while its loss, samples and a head are watched. */
 import { ApiError, messageOf } from "../api.mjs";
 import { Curve } from "../parts/curve.mjs";
-import { NumberField, Slider, TextArea, Trouble } from "../parts/fields.mjs";
+import { NumberField, Slider, TextArea, Trouble, doing } from "../parts/fields.mjs";
 import { HeadPicture } from "../parts/head-picture.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
 
@@ -67,6 +67,7 @@ export function View({ api, state, setState, onModels }) {
       const answer = await api.post("/v1/lessons", { text, seconds, seed });
       setState({ lesson: answer.id });
       setLesson(answer.id);
+      focusSoon("lesson");
     } catch (error) {
       setTrouble(messageOf(error));
     }
@@ -80,6 +81,7 @@ export function View({ api, state, setState, onModels }) {
     }
     setState({ lesson: "" });
     setLesson("");
+    focusSoon("text");
   }
   const bytes = new TextEncoder().encode(text).length;
   const running = lesson !== "" && course.done === null && course.error === "";
@@ -107,13 +109,21 @@ export function View({ api, state, setState, onModels }) {
         learns stays in memory and on its disk until it is kept or dropped.</p>
     </section>` : null}
     <${Trouble} message=${trouble} />
-    ${lesson === "" ? null : html`<section aria-label="The lesson">
+    ${lesson === "" ? null : html`<section id="lesson" tabindex="-1" aria-label="The lesson">
       <${Status} course=${course} running=${running} />
       ${course.done === null ? null : html`<${Keep} api=${api} lesson=${lesson} onModels=${onModels} />`}
       <div class="row actions" data-export="no"><button type="button" onClick=${drop}>${running ? "Stop the lesson" : "Drop it and begin anew"}</button></div>
       <${Trouble} message=${course.error} />
       <${Watched} course=${course} />
     </section>`}`;
+}
+
+/**
+ * The focus goes where the work goes on, once that is drawn: the button that led there is gone.
+ * @param {string} id
+ */
+function focusSoon(id) {
+  requestAnimationFrame(() => document.getElementById(id)?.focus());
 }
 
 /** @param {{course: Course, running: boolean}} props */
@@ -167,7 +177,7 @@ function Keep({ api, lesson, onModels }) {
       <div class="field"><label for="keep-name">Keep it under the name</label>
         <input id="keep-name" value=${name} maxlength="60" required pattern="[A-Za-z0-9][A-Za-z0-9_\\-]*" autocomplete="off"
           onInput=${(/** @type {Event} */ event) => setName(/** @type {HTMLInputElement} */ (event.target).value)} /></div>
-      <button type="submit" class="main" disabled=${name === "" || kept !== ""}>Keep</button></form>
+      <button type="submit" class="main" ...${doing(name === "" || kept !== "")}>Keep</button></form>
     <${Trouble} message=${trouble} />
     <p role="status">${said} ${kept === "" ? "" : html`<a href=${`#/write?model=${encodeURIComponent(kept)}`}>Write with it</a>${", "}
       <a href=${`#/look?model=${encodeURIComponent(kept)}`}>look into it</a>, or <a href=${`#/compare?right=${encodeURIComponent(kept)}`}>compare it</a>.`}</p>`;

@@ -1,7 +1,7 @@
 /** Look: what each head of each layer reads, what the layers would say, and what changes where heads are silent. */
 import { messageOf } from "../api.mjs";
 import { percent } from "../parts/bars.mjs";
-import { Select, TextArea, Trouble } from "../parts/fields.mjs";
+import { Select, TextArea, Trouble, doing } from "../parts/fields.mjs";
 import { HeadLarge, Thumbnails, probabilitiesOf } from "../parts/maps.mjs";
 import { Tokens, spoken } from "../parts/tokens.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
@@ -116,6 +116,12 @@ export function View({ api, models, state, setState }) {
     look(next);
   }
 
+  /** @param {Event} event  of a button that goes away, so that the first beside it has the focus */
+  function allOn(event) {
+    /** @type {HTMLElement} */ (event.currentTarget).parentElement?.querySelector("button")?.focus();
+    toggle([...off]);
+  }
+
   const map = maps[layer];
   const head = `${layer}.${selected[1]}`;
   const namesOfLayer = Array.from({ length: seen?.n_heads ?? 0 }, (_, number) => `${layer}.${number}`);
@@ -125,7 +131,7 @@ export function View({ api, models, state, setState }) {
     <form class="asking" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); look(off); }}>
       <${TextArea} id="look-text" label="Text" value=${text} rows=${3} onChange=${(/** @type {string} */ value) => setState({ text: value })} onSubmit=${() => look(off)} />
       <div class="row"><${Select} id="look-model" label="Model" value=${model} options=${names} onChange=${(/** @type {string} */ name) => setState({ model: name })} />
-        <button class="main" type="submit" disabled=${busy}>${busy ? "Looking" : "Look"}</button></div>
+        <button class="main" type="submit" ...${doing(busy)}>${busy ? "Looking" : "Look"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
     ${seen === null ? (trouble === "" ? html`<p class="waiting" role="status">Looking into the model.</p>` : null) : html`
@@ -143,9 +149,9 @@ export function View({ api, models, state, setState }) {
             <${Kinds} heads=${seen.heads} onSelect=${choose} /></div>
           <div>
             <h3>Layer ${selected[0]}, head ${selected[1]}</h3>
-            <div class="row actions"><button type="button" aria-pressed=${off.has(head) ? "true" : "false"} disabled=${!attends} onClick=${() => toggle([head])}>Switch this head off</button>
-              <button type="button" aria-pressed=${namesOfLayer.every((one) => off.has(one)) ? "true" : "false"} disabled=${!attends} onClick=${() => toggle(namesOfLayer)}>Switch layer ${layer} off</button>
-              ${off.size === 0 ? null : html`<button type="button" onClick=${() => toggle([...off])}>All on again</button>`}</div>
+            <div class="row actions"><button type="button" aria-pressed=${off.has(head) ? "true" : "false"} ...${doing(!attends, () => toggle([head]))}>Switch this head off</button>
+              <button type="button" aria-pressed=${namesOfLayer.every((one) => off.has(one)) ? "true" : "false"} ...${doing(!attends, () => toggle(namesOfLayer))}>Switch layer ${layer} off</button>
+              ${off.size === 0 ? null : html`<button type="button" onClick=${allOn}>All on again</button>`}</div>
             <p class="hint" role="status">${off.size === 0 ? "" : `${off.size} ${off.size === 1 ? "head is" : "heads are"} off; everything here is the model without ${off.size === 1 ? "it" : "them"}.`}</p>
             ${!attends ? html`<p class="empty">Layer ${layer} mixes its tokens without attention; the view Fourier shows such layers.</p>`
               : map === undefined ? html`<p class="waiting">Fetching layer ${layer}.</p>` : html`<${HeadLarge} rows=${texts} columns=${texts}

@@ -1,7 +1,7 @@
 /** Play: guess the next word of a text against a model; who needs fewer bits a word wins. */
 import { messageOf } from "../api.mjs";
 import { Curve } from "../parts/curve.mjs";
-import { Select, Slider, TextArea, Trouble, namesFor } from "../parts/fields.mjs";
+import { Select, Slider, TextArea, Trouble, doing, namesFor } from "../parts/fields.mjs";
 import { bitsOf } from "../parts/writing.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
 import { PASSAGES } from "./passages.mjs";
@@ -33,6 +33,7 @@ export function View({ api, models, state, setState }) {
   const [busy, setBusy] = useState(false);
   const [trouble, setTrouble] = useState("");
   const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const again = useRef(/** @type {HTMLButtonElement | null} */ (null));
   const text = passage === "own" ? own : (PASSAGES[Number(passage)]?.text ?? "");
   const words = text.match(/\S+/g) ?? [];
 
@@ -72,7 +73,7 @@ export function View({ api, models, state, setState }) {
       setTurns([...turns, { word, guess: guess.trim(), machine, room: roomBits(guess, word, sure / 100), model: model_bits }]);
       setGuess("");
     });
-    field.current?.focus();
+    (field.current ?? again.current)?.focus();
   }
   /** @param {() => Promise<void>} work */
   async function guarded(work) {
@@ -93,7 +94,7 @@ export function View({ api, models, state, setState }) {
       <${Select} id="model" label="Against" value=${model} options=${names} onChange=${setModel} />
       <${Select} id="passage" label="Text" value=${passage} onChange=${setPassage}
         options=${[...PASSAGES.map((one, index) => ({ value: String(index), label: one.name })), { value: "own", label: "Your own" }]} />
-      <button type="button" class=${bits === null ? "main" : ""} disabled=${busy} onClick=${start}>${bits === null ? "Start" : "From the start"}</button>
+      <button type="button" ref=${again} class=${bits === null ? "main" : ""} ...${doing(busy, start)}>${bits === null ? "Start" : "From the start"}</button>
     </div>
     ${passage === "own" && bits === null ? html`<${TextArea} id="own" label="Your text" value=${own} onChange=${setOwn} rows=${4}
       hint="A text that the model has not seen makes the fairest game." />` : null}
@@ -108,7 +109,7 @@ export function View({ api, models, state, setState }) {
             onInput=${(/** @type {Event} */ event) => setGuess(/** @type {HTMLInputElement} */ (event.target).value)} /></div>
         <${Slider} id="sure" label="How sure" value=${sure} least=${5} most=${95} step=${5}
           say=${(/** @type {number} */ value) => `${value} %`} onChange=${setSure} />
-        <button type="submit" class="main" disabled=${busy}>Show the word</button>
+        <button type="submit" class="main" ...${doing(busy)}>Show the word</button>
       </form>`}
       <p role="status" class="figures">${latest === undefined ? "" : said(latest)}</p>
       <${Turns} turns=${turns} />

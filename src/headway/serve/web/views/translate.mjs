@@ -1,7 +1,7 @@
 /** Translate: a fixed vector, Bahdanau's attention and a Transformer side by side on one sentence. */
 import { messageOf } from "../api.mjs";
 import { Curve } from "../parts/curve.mjs";
-import { TextArea, Trouble, namesFor } from "../parts/fields.mjs";
+import { TextArea, Trouble, doing, namesFor } from "../parts/fields.mjs";
 import { LabelledMap, Scale } from "../parts/maps.mjs";
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.mjs";
 
@@ -67,9 +67,9 @@ export function View({ api, models, state, setState }) {
   return html`<section>
     <form class="asking" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); translate(text); }}>
       <${TextArea} id="translate-text" label=${languageOf(served)} value=${text} rows=${2} onChange=${(/** @type {string} */ value) => setState({ text: value })} onSubmit=${() => translate(text)} />
-      <div class="row actions" data-export="no"><button class="main" type="submit" disabled=${busy || names.length === 0}>${busy ? "Translating" : "Translate"}</button>
-        ${SENTENCES.map((one) => html`<button type="button" key=${one.name} disabled=${busy || names.length === 0}
-          onClick=${() => { setState({ text: one.text }); translate(one.text); }}>${one.name}</button>`)}</div>
+      <div class="row actions" data-export="no"><button class="main" type="submit" ...${doing(busy || names.length === 0)}>${busy ? "Translating" : "Translate"}</button>
+        ${SENTENCES.map((one) => html`<button type="button" key=${one.name}
+          ...${doing(busy || names.length === 0, () => { setState({ text: one.text }); translate(one.text); })}>${one.name}</button>`)}</div>
     </form>
     ${names.length === 0 ? html`<p class="empty">No translator is served. Start the server with one: headway serve en-fr</p>` : null}
     <div class="columns" aria-live="polite">${served.map((model) => html`<${One} key=${model.id} name=${model.id}

@@ -1,7 +1,7 @@
 /** Write: a model goes on with a text; every token shows its surprise and its alternatives, and can be branched at. */
 import { useBranches } from "../parts/branches.mjs";
 import { Distribution, Sliders, choosingOf, choosingState, number } from "../parts/choosing.mjs";
-import { NumberField, Select, TextArea, Trouble, namesFor } from "../parts/fields.mjs";
+import { NumberField, Select, TextArea, Trouble, doing, namesFor } from "../parts/fields.mjs";
 import { Tokens, shown, spoken } from "../parts/tokens.mjs";
 import { meanSurprise, speedInWords } from "../parts/writing.mjs";
 import { html, useEffect, useState } from "../vendor/preact-htm.mjs";
@@ -68,6 +68,14 @@ export function View({ api, models, state, setState }) {
       requestAnimationFrame(() => document.getElementById("alternatives")?.scrollIntoView());
     }
   }
+  /** Back from a token to the end, with the focus on that token: the button that led here goes away. */
+  function toEnd() {
+    const token = document.querySelector(".written [aria-pressed='true']");
+    if (token instanceof HTMLElement) {
+      token.focus();
+    }
+    setSelected(null);
+  }
   /** @param {KeyboardEvent} event */
   function onKey(event) {
     if (event.key === "Escape" && selected !== null) {
@@ -84,11 +92,11 @@ export function View({ api, models, state, setState }) {
         <${NumberField} id="seed" label="Seed" value=${seed} least=${0} most=${2 ** 31} onChange=${setSeed} />
       </div>
       <div class="row actions" data-export="no">
-        <button type="button" class="main" disabled=${writing.busy} onClick=${() => begin(seed)}>Write</button>
-        <button type="button" disabled=${writing.busy} onClick=${() => begin(seed + 1)}>Another</button>
-        <button type="button" disabled=${writing.busy || branch === undefined}
-          onClick=${() => { setSelected(null); writing.goOn(order(seed)); }}>Go on</button>
-        <button type="button" disabled=${!writing.busy} onClick=${writing.stop}>Stop</button>
+        <button type="button" class="main" ...${doing(writing.busy, () => begin(seed))}>Write</button>
+        <button type="button" ...${doing(writing.busy, () => begin(seed + 1))}>Another</button>
+        <button type="button"
+          ...${doing(writing.busy || branch === undefined, () => { setSelected(null); writing.goOn(order(seed)); })}>Go on</button>
+        <button type="button" ...${doing(!writing.busy, writing.stop)}>Stop</button>
       </div>
       <${Trouble} message=${writing.trouble} />
       <h2 class="unseen">What was written</h2>
@@ -103,7 +111,7 @@ export function View({ api, models, state, setState }) {
     <section aria-label="Alternatives" id="alternatives">
       <h2 aria-live="polite">${at === undefined ? "What may come next" : html`In place of <q>${shown(at.text).replaceAll("\n", "")}</q>`}</h2>
       <p class="hint">${at === undefined ? "Pick one to add it to the text."
-        : html`Pick one to branch there. <button type="button" class="plain" onClick=${() => setSelected(null)}>Back to the end</button>`}</p>
+        : html`Pick one to branch there. <button type="button" class="plain" onClick=${toEnd}>Back to the end</button>`}</p>
       <${Sliders} choosing=${choosing} onChange=${setChoosing} />
       <${Distribution} api=${api} model=${model} ids=${ids} text=${ids === null ? prompt : ""} choosing=${choosing}
         paused=${writing.busy} chosen=${at?.id ?? null} onPick=${branch === undefined ? undefined : pick} />
