@@ -36,10 +36,10 @@ function bytes(base64) {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
+const number = (text) => ({ text, class: "number" });
+
 function table(caption, heads, rows) {
-  const below = (at) => (rows.length ? rows[0].children[at] : null);
-  const head = make("tr", {}, heads.map((text, at) =>
-    make("th", { scope: "col", text, class: below(at) && below(at).classList.contains("number") ? "number" : "" })));
+  const head = make("tr", {}, heads.map((one) => make("th", { scope: "col", ...(typeof one === "object" ? one : { text: one }) })));
   return make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": caption }, [
     make("table", {}, [make("caption", { text: caption }), make("thead", {}, [head]), make("tbody", {}, rows)]),
   ]);
@@ -47,7 +47,7 @@ function table(caption, heads, rows) {
 
 function guesses(caption, list, before) {
   const known = new Map((before || []).map((one) => [one.id, one.probability]));
-  const heads = before ? ["token", "probability", "without ablation"] : ["token", "probability"];
+  const heads = ["token", number("probability"), ...(before ? [number("without ablation")] : [])];
   return table(caption, heads, list.map((one) => make("tr", {}, [
     make("th", { scope: "row", text: shown(one.text) }),
     make("td", { class: "number shade", share: 0.5 * one.probability, text: percent(one.probability) }),
@@ -171,7 +171,7 @@ function enlarge() {
     "the row of the chosen token has the other colour.");
   const row = Array.from({ length: map.columns }, (_, column) => [map.value(place, column), column]);
   row.sort((one, other) => other[0] - one[0]);
-  reads.append(table(`What "${shown(readers[place].text)}" (token ${place}) reads`, ["place", "token", "share"],
+  reads.append(table(`What "${shown(readers[place].text)}" (token ${place}) reads`, [number("place"), "token", number("share")],
     row.slice(0, 12).map(([value, column]) => make("tr", {}, [
       make("td", { class: "number", text: String(column) }),
       make("th", { scope: "row", text: shown(read[column].text) }),
@@ -253,7 +253,7 @@ function contributions() {
     }
   });
   columns.push(["bias", parts.bias], ["sum", parts.logit]);
-  part.append(table("Shares of the logit", ["token", "follows", ...columns.map(([name]) => name)],
+  part.append(table("Shares of the logit", ["token", "follows", ...columns.map(([name]) => number(name))],
     data.tokens.map((token, place) => make("tr", {}, [
       make("th", { scope: "row", text: shown(token.text) }), make("td", { text: shown(parts.targets[place].text) }),
       ...columns.map(([, values]) => make("td", {

@@ -123,6 +123,7 @@ export function View({ api, state, setState, onModels }) {
  * @param {string} id
  */
 function focusSoon(id) {
+  document.getElementById("main")?.focus(); // until then, for nothing must be without it
   requestAnimationFrame(() => document.getElementById(id)?.focus());
 }
 
