@@ -166,9 +166,11 @@ function enlarge() {
     for (let column = 0; column < map.columns; column++) largest = Math.max(largest, map.value(row, column));
   }
   draw(picture, map.columns, map.rows, (row, column) => map.value(row, column) / (largest || 1), place);
-  told.replaceChildren("0 % ", make("span", { class: "scale" }), ` ${percent(largest)}, the largest of this head. ` +
-    `From top to bottom the ${map.rows} tokens that read, from left to right the ${map.columns} that are read; ` +
-    "the row of the chosen token has the other colour.");
+  told.replaceChildren(
+    make("span", { text: "0 % " }), make("span", { class: "scale" }),
+    make("span", { text: ` ${percent(largest)}, the largest of this head. From top to bottom the ${map.rows} tokens ` +
+      `that read, from left to right the ${map.columns} that are read; the row of the chosen token has the other colour.` }),
+  );
   const row = Array.from({ length: map.columns }, (_, column) => [map.value(place, column), column]);
   row.sort((one, other) => other[0] - one[0]);
   reads.append(table(`What "${shown(readers[place].text)}" (token ${place}) reads`, [number("place"), "token", number("share")],
