@@ -22,7 +22,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 MODELS = ("writer", "en-fr", "en-fr-rnnsearch", "en-fr-rnn-fixed", "reader", "reader-fnet")
 
 
-ABORTED = ("fetch",)  # kinds of requests that the page may let go of
+ABORTED = ("fetch", "other")  # what the page may let go of, and its icon, which a reload breaks off
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
