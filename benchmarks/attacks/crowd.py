@@ -1,27 +1,32 @@
 """S1: twice and ten times what the server can do, in open loop: clients come whether or not others were served."""
 
 import asyncio
-import gc
 import statistics
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from attacks.flood import Asked, Flood
 from attacks.raw import Trial, figures_of, scaled
-from served import Answer, Server, request
+from served import ANSWER_SECONDS, Server
 
 REFUSAL_SECONDS = 0.05
 GOODPUT = 0.9
 GROWTH = 0.05
 NEW_TOKENS = 64
 QUEUE = 32  # as the server is started
+CLIENTS = 64 + QUEUE // 2  # as many as it writes texts at once, and half its queue
+TURN_SECONDS = 0.002
+PATH = "/v1/completions"
 
 
 async def crowd(server: Server, model: str, scale: float) -> Trial:
-    """First what it can do, with as many clients as it writes texts at once and half its queue; then the floods."""
-    capacity = await _capacity(server.port, model, scaled(60, scale, 5))
-    twice = await _flood(server, model, 2 * capacity, scaled(600, scale, 10))
-    ten = await _flood(server, model, 10 * capacity, scaled(60, scale, 4))
+    """First what it can do, then the floods. Nothing else runs in its loop."""
+    capacity = _capacity(server.port, model, scaled(60, scale, 5))
+    twice = _flood(server, model, 2 * capacity, scaled(600, scale, 10))
+    ten = _flood(server, model, 10 * capacity, scaled(60, scale, 4))
     broken = []
     for name, flood in (("twice", twice), ("ten", ten)):
         broken += [f"{name}: {flood['lost']} accepted requests lost"] * bool(flood["lost"])
@@ -40,74 +45,75 @@ def _job(model: str, number: int) -> dict[str, Any]:
     return {**asked, "temperature": 0.0, "stream": number % 2 == 0}
 
 
-def _answered(answer: Answer) -> bool:
-    return answer.status == 200 and (answer.finished or (isinstance(answer.body, dict) and "choices" in answer.body))
-
-
-async def _capacity(port: int, model: str, seconds: int) -> float:
+def _capacity(port: int, model: str, seconds: int) -> float:
     """Requests answered per second where each client waits for its answer before it asks again."""
-    began, done, numbers = time.monotonic(), 0, iter(range(10**9))
+    done = 0
+    until = time.monotonic() + seconds
 
-    async def client() -> None:
+    def ended(asked: Asked) -> None:
         nonlocal done
-        while time.monotonic() - began < seconds:
-            answer = await request(port, "POST", "/v1/completions", _job(model, next(numbers)))
-            done += _answered(answer) and time.monotonic() - began < seconds
+        done += asked.answered and time.monotonic() < until
 
-    await asyncio.gather(*(client() for _ in range(64 + QUEUE // 2)))
+    flood, numbers = Flood(port, ended), iter(range(10**9))
+    while time.monotonic() < until:
+        while flood.open < CLIENTS:
+            flood.ask(PATH, _job(model, next(numbers)))
+        flood.turn(0.1)
+    flood.drain(ANSWER_SECONDS)
     return done / seconds
 
 
-async def _flood(server: Server, model: str, per_second: float, seconds: int) -> dict[str, Any]:
+def _longest_queue(port: int, over: threading.Event) -> float:
+    """Until it is over. Beside the requests, which must not wait for its answers and then come all at once."""
+    longest = 0.0
+    while not over.wait(0.25):
+        longest = max(longest, asyncio.run(figures_of(port))["queued"])
+    return longest
+
+
+def _flood(server: Server, model: str, per_second: float, seconds: int) -> dict[str, Any]:
     """So many a second come for so long."""
-    tasks: list[asyncio.Task[Answer]] = []
-    began, memory, queue, done = time.monotonic(), 0, 0.0, 0
-    gc.collect()
-    gc.freeze()  # what was asked before must not be gone through again and again: the pauses would be this client's own
+    answered: list[float] = []
+    refusals: list[float] = []
     lags: list[float] = []  # of this process: what it sees late is not the server's doing
+    began, memory, in_time, untold, asked_for = time.monotonic(), 0, 0, 0, 0
 
-    async def one(number: int) -> Answer:
-        nonlocal done
-        answer = await request(server.port, "POST", "/v1/completions", _job(model, number))
-        done += _answered(answer) and time.monotonic() - began < seconds
-        return answer
+    def ended(asked: Asked) -> None:
+        nonlocal in_time, untold
+        if asked.answered:
+            answered.append(asked.seconds)
+            in_time += time.monotonic() - began < seconds
+        elif asked.refused:
+            refusals.append(asked.seconds)
+            untold += asked.status == 429 and not asked.retry_after
 
-    async def watch() -> None:
-        """Beside the requests, which must not wait for its answers and then come all at once."""
-        nonlocal queue
-        while True:
-            queue = max(queue, (await figures_of(server.port))["queued"])
-            await asyncio.sleep(0.25)
-
-    watching = asyncio.create_task(watch())
+    flood, over = Flood(server.port, ended), threading.Event()
+    watching = ThreadPoolExecutor(1).submit(_longest_queue, server.port, over)
     while (passed := time.monotonic() - began) < seconds:
-        tasks += [asyncio.create_task(one(number)) for number in range(len(tasks), int(passed * per_second))]
+        lags.append(max(0.0, passed - asked_for / per_second))
+        while asked_for < passed * per_second:
+            flood.ask(PATH, _job(model, asked_for))
+            asked_for += 1
         if passed > seconds / 5 and not memory:
             memory = server.memory()
-        slept = time.monotonic()
-        await asyncio.sleep(0.01)
-        lags.append(time.monotonic() - slept - 0.01)
-    if watching.done():
-        watching.result()  # raises what ended it
-    watching.cancel()
-    answers = await asyncio.gather(*tasks, return_exceptions=True)
-    came = [answer for answer in answers if isinstance(answer, Answer)]
-    refused = [answer for answer in came if answer.status in (429, 503)]
-    waits = sorted(answer.seconds for answer in refused)
-    good = [answer for answer in came if _answered(answer)]
+        flood.turn(TURN_SECONDS)
+    flood.drain(ANSWER_SECONDS)
+    growth = (server.memory() - memory) / max(memory, 1)
+    over.set()
+    waits = sorted(refusals)
     return {
-        "asked": len(answers),
-        "answered": len(good),
-        "answered_per_s": round(done / seconds, 2),
-        "refused": len(refused),
-        "lost": len(answers) - len(good) - len(refused),
-        "queue": queue,
-        "retry_after": all(answer.retry_after for answer in refused if answer.status == 429),
-        "refusal_p99_ms": round(1e3 * waits[int(0.99 * len(waits))], 1) if waits else None,
+        "asked": asked_for,
+        "answered": len(answered),
+        "answered_per_s": round(in_time / seconds, 2),
+        "refused": len(refusals),
+        "lost": asked_for - len(answered) - len(refusals),
+        "queue": watching.result(),
+        "retry_after": untold == 0,
+        "refusal_p99_ms": round(1e3 * _p99(waits), 1) if waits else None,
         "refusal_median_ms": round(1e3 * statistics.median(waits), 1) if waits else None,
         "client_lag_p99_ms": round(1e3 * _p99(lags), 1),
-        "answer_p99_s": round(_p99([answer.seconds for answer in good]), 2),
-        "growth": round((server.memory() - memory) / max(memory, 1), 4),
+        "answer_p99_s": round(_p99(answered), 2),
+        "growth": round(growth, 4),
     }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,46 @@ def test_an_attacker_reads_a_status_or_that_it_was_cut_off(stand_in: StandIn) ->
     stand_in.full = True
     assert asyncio.run(answer_to(stand_in.port, post(b'{"max_tokens": 1}'))) == 429
     assert post(b"{", length=10**15).endswith(b"Content-Length: 1000000000000000\r\n\r\n{")
+
+
+def test_a_flood_tells_answers_refusals_and_what_was_lost_apart(stand_in: StandIn) -> None:
+    from attacks.flood import Flood
+    from serve import job
+
+    over: list[tuple[bool, bool]] = []
+    flood = Flood(stand_in.port, lambda asked: over.append((asked.answered, asked.refused)))
+    for _ in range(5):
+        flood.ask("/v1/completions", job("small", [1], 5))
+    flood.drain(30.0)
+    assert sorted(over) == [(False, True)] * 2 + [(True, False)] * 3 and flood.open == 0
+    flood.ask("/v1/completions", job("small", [1], 10_000))
+    flood.drain(0.2)  # broken off by the client itself
+    assert over[5:] == [(False, False)] and flood.open == 0
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+def test_an_answer_is_whole_only_with_all_its_bytes_and_without_an_error(cut: int) -> None:
+    from attacks.flood import Asked
+
+    def asked(*parts: bytes) -> Asked:
+        one = Asked(socket.socket(), b"", 0.0)
+        for part in parts:
+            one.take(part)
+        one.end(1.0)
+        one.connection.close()
+        return one
+
+    def told(body: bytes, more: bytes = b"") -> Asked:
+        whole = b"HTTP/1.1 200 OK\r\n" + more + b"\r\n" + body
+        return asked(whole[:-cut], whole[-cut:])
+
+    plain = b'{"choices": []}'
+    length = b"Content-Length: %d\r\n" % len(plain)
+    assert told(plain, length).answered and not told(plain[:-1], length).answered
+    assert not asked(b"HTTP/1.1 200 OK\r\n", b"").answered
+    done = b"data: [DONE]\n\n"
+    assert told(b'data: {"text": "\\"error\\""}\n\n' + done).answered
+    assert not told(b'data: {"error": 1}\n\n' + done).answered and not told(b"data: {}\n\n").answered
 
 
 def test_a_stream_counts_as_ended_only_with_a_reason_or_an_error_and_its_last_event(stand_in: StandIn) -> None:

@@ -10,6 +10,17 @@ SENTENCE = (
     "Yesterday the old man who lives by the river told my sister that the bridge would not be open before the spring."
 )
 STREAM = {"content_type": "text/event-stream"}
+READY = {
+    "write": ".bars .bar",
+    "look": "table.lens",
+    "translate": "article canvas",
+    "fill": ".head-large canvas",
+    "fourier": ".view-fourier canvas",
+    "compare": ".sliders",
+    "play": ".view-play button",
+    "learn": "textarea",
+}
+"""Each view, and what is there once it can be used."""
 
 
 def written(page: Any) -> None:

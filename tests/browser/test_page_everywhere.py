@@ -3,25 +3,15 @@
 from typing import Any
 
 import pytest
+from page_states import READY
 
 pytestmark = pytest.mark.browser
-VIEWS = ("write", "look", "translate", "fill", "fourier", "compare", "play", "learn")
-READY = {
-    "write": ".bars .bar",
-    "look": "table.lens",
-    "translate": "article canvas",
-    "fill": ".head-large canvas",
-    "fourier": ".view-fourier canvas",
-    "compare": ".sliders",
-    "play": ".view-play button",
-    "learn": "textarea",
-}
 
 
 def test_what_can_be_used_has_a_name(tab: Any) -> None:
-    for view in VIEWS:
+    for view, ready in READY.items():
         page = tab.open(view)
-        page.wait_for_selector(READY[view])
+        page.wait_for_selector(ready)
         nameless = page.evaluate(
             """() => [...document.querySelectorAll('button, a, input, select, textarea, [role=button]')].filter((one) =>
               one.checkVisibility() && !(one.ariaLabel || one.textContent.trim() || one.labels?.length || one.title))

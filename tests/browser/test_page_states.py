@@ -5,22 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_states import STATES
+from page_states import READY, STATES
 
 pytestmark = pytest.mark.browser
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 SIZES = [(1280, "light"), (360, "dark")]  # contrast is a matter of the colours, room one of the width
-VIEWS = ("write", "look", "translate", "fill", "fourier", "compare", "play", "learn")
-FIRST = {
-    "write": ".bars .bar",
-    "look": "table.lens",
-    "translate": "article canvas",
-    "fill": ".head-large canvas",
-    "fourier": ".view-fourier canvas",
-    "compare": ".sliders",
-    "play": ".view-play button",
-    "learn": "textarea",
-}
 TABS = 60
 
 
@@ -39,10 +28,10 @@ def sideways(page: Any) -> bool:
 
 def all_states(page: Any, address: str) -> Iterator[str]:
     """Each view as it opens, and each state."""
-    for view in VIEWS:
+    for view, ready in READY.items():
         page.goto("about:blank")
         page.goto(f"{address}/#/{view}")
-        page.wait_for_selector(FIRST[view])
+        page.wait_for_selector(ready)
         yield view
     for state in STATES:
         come_to(page, address, state)

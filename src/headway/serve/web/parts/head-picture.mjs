@@ -1,7 +1,7 @@
 /** One head's attention while it is learned: a small map, and a slider through its past. */
-import { html, useEffect, useRef, useState } from "../vendor/preact-htm.mjs";
+import { html, useMemo, useState } from "../vendor/preact-htm.mjs";
 import { Slider } from "./fields.mjs";
-import { Scale } from "./maps.mjs";
+import { MapCanvas, Scale, bytesOf } from "./maps.mjs";
 import { spoken } from "./tokens.mjs";
 
 /**
@@ -18,25 +18,13 @@ const CELL = 8; // pixels of the canvas, which the style scales
 
 /** @param {{heads: Head[]}} props */
 export function HeadPicture({ heads }) {
-  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const [at, setAt] = useState(/** @type {number | null} */ (null));
   const [place, setPlace] = useState(/** @type {[number, number] | null} */ (null));
   const number = at === null ? heads.length - 1 : Math.min(at, heads.length - 1);
   const head = heads[number];
-  useEffect(() => {
-    const draw = () => {
-      if (canvas.current !== null && head !== undefined) {
-        paint(canvas.current, head);
-      }
-    };
-    draw();
-    const scheme = matchMedia("(prefers-color-scheme: dark)");
-    scheme.addEventListener("change", draw);
-    addEventListener("headway-appearance", draw);
-    return () => {
-      scheme.removeEventListener("change", draw);
-      removeEventListener("headway-appearance", draw);
-    };
+  const valueAt = useMemo(() => {
+    const bytes = bytesOf(head?.data ?? "");
+    return (/** @type {number} */ row, /** @type {number} */ column) => (bytes[row * (head?.side ?? 0) + column] ?? 0) / 255;
   }, [head]);
   if (head === undefined) {
     return null;
@@ -45,13 +33,8 @@ export function HeadPicture({ heads }) {
   const reader = head.tokens[row];
   const read = head.tokens[column];
   return html`<figure class="head-picture">
-    <canvas ref=${canvas} role="img" width=${head.side * CELL} height=${head.side * CELL}
-      aria-label=${`Attention of head ${head.head} in layer ${head.layer} at step ${head.at_step}: rows read columns`}
-      onMouseMove=${(/** @type {MouseEvent} */ event) => {
-        const box = /** @type {HTMLCanvasElement} */ (event.target).getBoundingClientRect();
-        setPlace([Math.floor(((event.clientY - box.top) / box.height) * head.side), Math.floor(((event.clientX - box.left) / box.width) * head.side)]);
-      }}
-      onMouseLeave=${() => setPlace(null)}></canvas>
+    <${MapCanvas} rows=${head.side} columns=${head.side} cell=${CELL} valueAt=${valueAt} onPlace=${setPlace}
+      label=${`Attention of head ${head.head} in layer ${head.layer} at step ${head.at_step}: rows read columns`} />
     <${Scale} />
     <figcaption class="hint">Layer ${head.layer}, head ${head.head}, step ${head.at_step}. Each row is a token, each column one
       that it may read.
@@ -60,23 +43,4 @@ export function HeadPicture({ heads }) {
       say=${(/** @type {number} */ index) => String(heads[index]?.at_step ?? "")}
       onChange=${(/** @type {number} */ index) => setAt(index === heads.length - 1 ? null : index)} />`}
   </figure>`;
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Head} head
- */
-function paint(canvas, head) {
-  const context = canvas.getContext("2d");
-  if (context === null) {
-    return;
-  }
-  const bytes = Uint8Array.from(atob(head.data), (letter) => letter.charCodeAt(0));
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.fillStyle = getComputedStyle(canvas).color;
-  bytes.forEach((value, place) => {
-    context.globalAlpha = value / 255;
-    context.fillRect((place % head.side) * CELL, Math.floor(place / head.side) * CELL, CELL, CELL);
-  });
-  context.globalAlpha = 1;
 }

@@ -7,7 +7,12 @@ import { Tokens, spoken } from "./tokens.mjs";
  * @returns {Uint8Array}
  */
 export function bytesOf(data) {
-  return Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const letters = atob(data);
+  const bytes = new Uint8Array(letters.length);
+  for (let at = 0; at < bytes.length; at += 1) {
+    bytes[at] = letters.charCodeAt(at);
+  }
+  return bytes;
 }
 
 /**
@@ -17,8 +22,11 @@ export function bytesOf(data) {
  */
 export function probabilitiesOf(data) {
   const bytes = bytesOf(data);
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 2 }, (_, at) => view.getUint16(at * 2, true) / 65535);
+  const values = new Float32Array(bytes.length / 2);
+  for (let at = 0; at < values.length; at += 1) {
+    values[at] = ((bytes[2 * at] ?? 0) + 256 * (bytes[2 * at + 1] ?? 0)) / 65535;
+  }
+  return values;
 }
 
 const channels = /** @type {Map<string, number[]>} */ (new Map());
@@ -42,7 +50,7 @@ function channelsOf(colour) {
 
 /**
  * Paints a map of values -1..1 into a canvas, a cell each, in the colour of its text, and in that of warnings below 0;
- * again when the colours change.
+ * again when the colours change or `valueAt` is another function, which it should be for other values alone.
  * @param {{rows: number, columns: number, valueAt: (row: number, column: number) => number, cell: number, label: string,
  *   onPlace?: (place: [number, number] | null) => void}} props
  */
@@ -104,7 +112,11 @@ export function MapCanvas({ rows, columns, valueAt, cell, label, onPlace }) {
  */
 export function Thumbnails({ layers, heads, side, data, attends, selected, off, onSelect }) {
   const grid = useRef(/** @type {HTMLElement | null} */ (null));
-  const bytes = useMemo(() => bytesOf(data), [data]);
+  const values = useMemo(() => {
+    const bytes = bytesOf(data);
+    return Array.from({ length: layers * heads }, (_, at) => (/** @type {number} */ row, /** @type {number} */ column) =>
+      (bytes[(at * side + row) * side + column] ?? 0) / 255);
+  }, [data, layers, heads, side]);
   const none = !attends.includes(selected[0]) || selected[1] >= heads;
   /** @param {KeyboardEvent} event */
   function onKey(event) {
@@ -126,13 +138,12 @@ export function Thumbnails({ layers, heads, side, data, attends, selected, off, 
       <span class="heads-name">${layer}</span>
       ${!attends.includes(layer) ? html`<span class="hint">no attention</span>` : Array.from({ length: heads }, (_, head) => {
         const chosen = layer === selected[0] && head === selected[1];
-        const first = (layer * heads + head) * side * side;
         const silent = off.has(`${layer}.${head}`);
         return html`<button type="button" key=${head} class=${`head${silent ? " silent" : ""}`} data-at=${`${layer}.${head}`}
           tabindex=${chosen || (none && layer === attends[0] && head === 0) ? 0 : -1} aria-pressed=${chosen ? "true" : "false"}
           aria-label=${`Layer ${layer}, head ${head}${silent ? ", switched off" : ""}`} onClick=${() => onSelect(layer, head)}>
           <${MapCanvas} rows=${side} columns=${side} cell=${1} label=""
-            valueAt=${(/** @type {number} */ row, /** @type {number} */ column) => (bytes[first + row * side + column] ?? 0) / 255} /></button>`;
+            valueAt=${values[layer * heads + head]} /></button>`;
       })}</div>`)}
   </div></div>`;
 }

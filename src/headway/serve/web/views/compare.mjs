@@ -89,6 +89,7 @@ export function View({ api, models, state, setState }) {
       <button type="button" ...${doing(!busy, () => running.current?.abort())}>Stop</button>
     </div>
     ${names.length === 1 ? html`<p class="hint">Only one writer is served, so that both sides are the same model.</p>` : null}
+    <p class="unseen" role="status">${busy ? "" : sides.map((side, at) => heard(pair[at] ?? "", side)).join(" ")}</p>
     <div class="two-columns even">${sides.map((side, at) => html`<section key=${at} aria-label=${at === 0 ? "Left" : "Right"}>
       <${Select} id=${`model-${at}`} label=${at === 0 ? "Left model" : "Right model"} value=${pair[at]} options=${names}
         onChange=${(/** @type {string} */ name) => setPair(pair.map((old, index) => (index === at ? name : old)))} />
@@ -99,6 +100,15 @@ export function View({ api, models, state, setState }) {
     </section>`)}</div>
     ${sides.some((side) => side.tokens.length > 0) ? html`<${Legend} given />
       <p class="hint">Surprise counts in tokens, and the models may cut texts differently; bits a character can be compared.</p>` : null}`;
+}
+
+/**
+ * A side that has come to its end, for those who do not see it.
+ * @param {string} name
+ * @param {Side} side
+ */
+function heard(name, side) {
+  return side.tokens.length === 0 ? "" : `${name} wrote: ${side.tokens.map((token) => token.text).join("")}`;
 }
 
 /** @param {{side: Side}} props */

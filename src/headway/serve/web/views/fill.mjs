@@ -74,7 +74,7 @@ export function View({ api, models, state, setState }) {
         <button class="main" type="submit" ...${doing(busy)}>${busy ? "Guessing" : "Guess"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
-    ${guesses.length === 0 && trouble === "" ? html`<p class="waiting" role="status">${busy ? "The reader reads." : ""}</p>` : null}
+    ${guesses.length === 0 && trouble === "" ? html`<p class="waiting">${busy ? "The reader reads." : ""}</p>` : null}
     <div class="columns" aria-live="polite">${places.map((place) => {
       const own = guesses.filter((one) => one.place === place);
       const vocabulary = models.find((one) => one.id === model)?.headway.vocabulary ?? own.length;

@@ -56,7 +56,8 @@ export function View({ api, models, state, setState }) {
         <button class="main" type="submit" ...${doing(busy || model === "")}>${busy ? "Measuring" : "Measure"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
-    ${found === null ? (trouble === "" ? html`<p class="waiting" role="status">Measuring.</p>` : null) : html`
+    <p class="unseen" role="status">${busy ? "Measuring." : found === null ? "" : "Measured."}</p>
+    ${found === null ? (trouble === "" ? html`<p class="waiting" aria-hidden="true">Measuring.</p>` : null) : html`
       <p class="figures">${found.tokens} tokens, in windows of ${found.window}.</p>
       <${OneLayer} key=${found.model} api=${api} model=${found.model} text=${measured} translates=${translates} mixers=${found.mixers} state=${state} setState=${setState} />
       <div class="two-columns even apart">

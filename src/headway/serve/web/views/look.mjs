@@ -134,7 +134,8 @@ export function View({ api, models, state, setState }) {
         <button class="main" type="submit" ...${doing(busy)}>${busy ? "Looking" : "Look"}</button></div>
     </form>
     <${Trouble} message=${trouble} />
-    ${seen === null ? (trouble === "" ? html`<p class="waiting" role="status">Looking into the model.</p>` : null) : html`
+    <p class="unseen" role="status">${busy ? "Looking into the model." : heard(seen)}</p>
+    ${seen === null ? (trouble === "" ? html`<p class="waiting" aria-hidden="true">Looking into the model.</p>` : null) : html`
       <h2>Tokens</h2>
       <p class="hint">Pick a token to see what the layers make of that place; arrow keys move between them.</p>
       <${Tokens} tokens=${seen.tokens.map((/** @type {any} */ one, /** @type {number} */ at) => ({ ...one, surprise: seen.surprise?.[at] ?? null }))} label="The text's tokens" busy=${busy}
@@ -162,6 +163,19 @@ export function View({ api, models, state, setState }) {
         <div><${Contributions} found=${seen.contributions} tokens=${seen.tokens} position=${position} /></div></div>
       <${Lens} lens=${seen.logit_lens} tokens=${seen.tokens} position=${position} fills=${seen.next === null} />`}
   </section>`;
+}
+
+/**
+ * What was found, for those who do not see it.
+ * @param {any} seen
+ */
+function heard(seen) {
+  if (seen === null) {
+    return "";
+  }
+  const next = seen.next?.[0] ?? seen.masks?.[0]?.top?.[0];
+  const follows = next === undefined ? "" : ` Most likely ${seen.next ? "next" : "behind the mask"}: ${spoken(next.text)}, ${percent(next.probability)}.`;
+  return `${seen.tokens.length} tokens looked at.${follows}`;
 }
 
 /**
