@@ -15,7 +15,7 @@ from served import ANSWER_SECONDS, Server
 REFUSAL_SECONDS = 0.05
 GOODPUT = 0.9
 GROWTH = 0.05
-NEW_TOKENS = 64
+NEW_TOKENS = (32, 96)  # of unequal length, or all end at once, and begin at once, which no crowd does
 QUEUE = 32  # as the server is started
 CLIENTS = 64 + QUEUE // 2  # as many as it writes texts at once, and half its queue
 TURN_SECONDS = 0.002
@@ -41,7 +41,9 @@ async def crowd(server: Server, model: str, scale: float) -> Trial:
 
 
 def _job(model: str, number: int) -> dict[str, Any]:
-    asked: dict[str, Any] = {"model": model, "prompt": f"Number {number}", "max_tokens": NEW_TOKENS}
+    least, most = NEW_TOKENS
+    asked: dict[str, Any] = {"model": model, "prompt": f"Number {number}"}
+    asked["max_tokens"] = least + number * 37 % (most - least + 1)
     return {**asked, "temperature": 0.0, "stream": number % 2 == 0}
 
 
