@@ -12,7 +12,7 @@ GOLDEN = Path(__file__).with_name("golden_losses.txt")
 
 def test_ten_steps_have_the_losses_written_down(recipe, tmp_path):
     without_draws = ("model.residual_dropout=0.0", "model.embedding_dropout=0.0")
-    chosen = ("train.optimizer=adamw", "train.log_every=1", "train.evaluations=1")
+    chosen = ("train.precision=float32", "train.optimizer=adamw", "train.log_every=1", "train.evaluations=1")
     train(recipe(*without_draws, *chosen, steps=10))
     lines = (tmp_path / "model/training/metrics.jsonl").read_text().splitlines()
     losses = [entry["loss"] for entry in map(json.loads, lines) if entry["kind"] == "progress"]

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("torch", "numpy", "safetensors", "tokenizers", "tiktoken", "gigatoken", "pyarrow")
-FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+FEATURES = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 WRITE_BYTES = 4 * 1.2  # a parameter in fp32, and 20 % for keys, values and activations
 TRAIN_BYTES = 16 * 1.2  # weight, gradient and AdamW's two moments in fp32, and the same margin

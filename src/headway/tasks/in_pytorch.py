@@ -22,7 +22,6 @@ def in_pytorch(folder: Path) -> Callable[[], AnyDecoder]:
     @functools.cache
     def opened() -> AnyDecoder:
         from headway.formats.folder import load
-        from headway.tasks.placement import into_native_precision
 
         if _stamps(folder) != stamps:
             raise StorageError(
@@ -30,8 +29,7 @@ def in_pytorch(folder: Path) -> Callable[[], AnyDecoder]:
                 "Open it again."
             )
         logger.info("the engine keeps no trace: the model is opened in PyTorch as well, to read its attention")
-        model, _ = load(folder, device="cpu")
-        into_native_precision(model)
+        model, _ = load(folder, device="cpu", dtype="float32")  # weights of bfloat16 too: the engine adds in float32
         return cast(AnyDecoder, model)
 
     return opened

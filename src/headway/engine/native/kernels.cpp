@@ -7,7 +7,7 @@ namespace {
 
 std::vector<const Kernels*> all_here() {
   std::vector<const Kernels*> found;
-  for (const Kernels* kernels : {avx512_kernels(), avx2_kernels(), neon_kernels(), plain_kernels()}) {
+  for (const Kernels* kernels : {avx512_kernels(), avxvnni_kernels(), avx2_kernels(), neon_kernels(), plain_kernels()}) {
     if (kernels != nullptr) found.push_back(kernels);
   }
   return found;

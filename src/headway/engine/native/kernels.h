@@ -55,7 +55,7 @@ struct Attention {
   float scale = 1.0f;
   float* scratch = nullptr;  // kQueryTile * the keys seen by the last query, padded to kPanel, + kQueryTile * head width padded
 };
-inline constexpr int kQueryTile = 4;
+inline constexpr int kQueryTile = 8;  // the most that are computed together
 inline constexpr int kFarthest = 128;
 
 struct Kernels {
@@ -73,6 +73,7 @@ struct Kernels {
 
 const Kernels* plain_kernels();
 const Kernels* avx2_kernels();    // null where it was not compiled or the processor lacks it
+const Kernels* avxvnni_kernels();
 const Kernels* avx512_kernels();
 const Kernels* neon_kernels();
 

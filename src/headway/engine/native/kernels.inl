@@ -16,7 +16,6 @@ struct Compiled {
   using I = typename L::I;
   using S = typename L::S;
   using W = typename L::W;
-  using A = typename L::A;
 
   // Few rows: the weights come from memory, and are asked for so many bytes ahead.
   static constexpr int kStreaming = 2;
@@ -87,12 +86,30 @@ struct Compiled {
     L::store(out, sum);
   }
 
+  // Where some rows stand at one input. Three rows share a pointer, for a processor adds once or twice the stride by
+  // itself, and a pointer for each row would not fit its registers.
+  template <class T, int ROWS>
+  struct Walk {
+    const T* of[(ROWS + 2) / 3];
+    std::int64_t stride;
+
+    Walk(const T* first, std::int64_t stride) : stride(stride) {
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; r += 3) of[r / 3] = first + r * stride;
+    }
+    const T* at(int row) const { return of[row / 3] + row % 3 * stride; }
+    void go_on(int inputs) {
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; r += 3) of[r / 3] += inputs;
+    }
+  };
+
   // ROWS rows times PANELS panels, all inputs.
   template <int ROWS, int PANELS>
   static void float_tile(const Product& product, int row, int panel) {
     const Matrix& matrix = *product.matrix;
     const int stride = product.rows.stride;
-    const float* inputs = product.rows.floats + static_cast<std::int64_t>(row) * stride;
+    Walk<float, ROWS> inputs(product.rows.floats + static_cast<std::int64_t>(row) * stride, stride);
     F sums[PANELS][ROWS];
     const float* weights[PANELS];
 #pragma GCC unroll 16
@@ -101,12 +118,12 @@ struct Compiled {
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) sums[p][r] = L::all(0.0f);
     }
-    for (int k = 0; k < matrix.inputs; ++k) {
+    for (int k = 0; k < matrix.inputs; ++k, inputs.go_on(1)) {
 #pragma GCC unroll 16
       for (int p = 0; p < PANELS; ++p) {
         const F w = L::load(weights[p] + k * kPanel);
 #pragma GCC unroll 16
-        for (int r = 0; r < ROWS; ++r) sums[p][r] = L::multiply_add(L::all(inputs[r * stride + k]), w, sums[p][r]);
+        for (int r = 0; r < ROWS; ++r) L::add_product(sums[p][r], inputs.at(r), w);
       }
     }
 #pragma GCC unroll 16
@@ -120,7 +137,7 @@ struct Compiled {
   static void pair_tile(const Product& product, int row, int panel) {
     const Matrix& matrix = *product.matrix;
     const int stride = product.rows.stride;
-    const float* inputs = product.rows.floats + static_cast<std::int64_t>(row) * stride;
+    Walk<float, ROWS> inputs(product.rows.floats + static_cast<std::int64_t>(row) * stride, stride);
     F sums[PANELS][ROWS];
     const std::uint16_t* weights[PANELS];
 #pragma GCC unroll 16
@@ -129,7 +146,7 @@ struct Compiled {
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) sums[p][r] = L::all(0.0f);
     }
-    for (int k = 0; k < matrix.inputs; k += 2) {
+    for (int k = 0; k < matrix.inputs; k += 2, inputs.go_on(2)) {
 #pragma GCC unroll 16
       for (int p = 0; p < PANELS; ++p) {
         F first;
@@ -137,8 +154,8 @@ struct Compiled {
         L::load_pairs(weights[p] + k * kPanel, first, second);
 #pragma GCC unroll 16
         for (int r = 0; r < ROWS; ++r) {
-          sums[p][r] = L::multiply_add(L::all(inputs[r * stride + k]), first, sums[p][r]);
-          sums[p][r] = L::multiply_add(L::all(inputs[r * stride + k + 1]), second, sums[p][r]);
+          L::add_product(sums[p][r], inputs.at(r), first);
+          L::add_product(sums[p][r], inputs.at(r) + 1, second);
         }
       }
     }
@@ -153,7 +170,7 @@ struct Compiled {
   static void byte_tile(const Product& product, int row, int panel) {
     const Matrix& matrix = *product.matrix;
     const int stride = product.rows.stride;
-    const std::int8_t* inputs = product.rows.bytes + static_cast<std::int64_t>(row) * stride;
+    Walk<std::int8_t, ROWS> inputs(product.rows.bytes + static_cast<std::int64_t>(row) * stride, stride);
     I sums[PANELS][ROWS];
     const std::uint8_t* weights[PANELS];
 #pragma GCC unroll 16
@@ -162,27 +179,42 @@ struct Compiled {
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) sums[p][r] = L::zeros();
     }
-    for (int k = 0; k < matrix.inputs; k += 4) {
+    for (int k = 0; k < matrix.inputs; k += 4, inputs.go_on(4)) {
       W w[PANELS];
 #pragma GCC unroll 16
       for (int p = 0; p < PANELS; ++p) {
-        w[p] = L::load_signed(weights[p] + k * kPanel);
+        w[p] = L::load_weights(weights[p] + k * kPanel);
         if constexpr (ROWS <= kStreaming) __builtin_prefetch(weights[p] + k * kPanel + kAhead);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
-        const A a = L::four(inputs + r * stride + k);
 #pragma GCC unroll 16
-        for (int p = 0; p < PANELS; ++p) sums[p][r] = L::dot(sums[p][r], w[p], a);
+        for (int p = 0; p < PANELS; ++p) L::add_dot(sums[p][r], w[p], inputs.at(r));
       }
+    }
+    I whole[PANELS][ROWS];  // these in memory, so that the sums above are in registers
+#pragma GCC unroll 16
+    for (int p = 0; p < PANELS; ++p) {
+#pragma GCC unroll 16
+      for (int r = 0; r < ROWS; ++r) whole[p][r] = sums[p][r];
     }
     for (int p = 0; p < PANELS; ++p) {
-      const F scale = L::load(matrix.scales.data() + (panel + p) * kPanel);
-      for (int r = 0; r < ROWS; ++r) {
-        const F scaled = L::multiply(L::to_floats(sums[p][r]), L::multiply(scale, L::all(product.rows.scales[row + r])));
-        finish(product, row + r, panel + p, scaled);
-      }
+      for (int r = 0; r < ROWS; ++r) finish(product, row + r, panel + p, scaled_bytes(product, panel + p, row + r, whole[p][r]));
     }
+  }
+
+  static F scaled_bytes(const Product& product, int panel, int row, I sums) {
+    if constexpr (L::kShift != 0) sums = L::subtract_all(sums, L::kShift * sum_of_bytes(product.rows, row));
+    const F scale = L::load(product.matrix->scales.data() + panel * kPanel);
+    return L::multiply(L::to_floats(sums), L::multiply(scale, L::all(product.rows.scales[row])));
+  }
+
+  static std::int32_t sum_of_bytes(const Rows& rows, int row) {
+    const int groups = rows.stride / kGroup;
+    const std::int32_t* eightfold = rows.group_sums + static_cast<std::int64_t>(row) * groups;
+    std::int32_t sum = 0;
+    for (int group = 0; group < groups; ++group) sum += eightfold[group];
+    return sum / 8;
   }
 
   template <int ROWS, int PANELS>
@@ -190,7 +222,7 @@ struct Compiled {
     const Matrix& matrix = *product.matrix;
     const int stride = product.rows.stride;
     const int groups = padded(matrix.inputs, kGroup) / kGroup;
-    const std::int8_t* inputs = product.rows.bytes + static_cast<std::int64_t>(row) * stride;
+    Walk<std::int8_t, ROWS> inputs(product.rows.bytes + static_cast<std::int64_t>(row) * stride, stride);
     const std::int32_t* sums_of = product.rows.group_sums + static_cast<std::int64_t>(row) * (stride / kGroup);
     F sums[PANELS][ROWS];
 #pragma GCC unroll 16
@@ -198,7 +230,7 @@ struct Compiled {
 #pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) sums[p][r] = L::all(0.0f);
     }
-    for (int group = 0; group < groups; ++group) {
+    for (int group = 0; group < groups; ++group, inputs.go_on(kGroup)) {
 #pragma GCC unroll 16
       for (int p = 0; p < PANELS; ++p) {
         const std::uint8_t* weights = matrix.panel(panel + p) + static_cast<std::size_t>(group) * kGroupBytes;
@@ -213,9 +245,9 @@ struct Compiled {
           if constexpr (ROWS <= kStreaming) __builtin_prefetch(weights + step * 64 + kAhead);
 #pragma GCC unroll 16
           for (int r = 0; r < ROWS; ++r) {
-            const std::int8_t* here = inputs + r * stride + group * kGroup + step * 4;
-            narrow[r] = L::narrow_dot(narrow[r], low, L::four(here));
-            narrow[r] = L::narrow_dot(narrow[r], high, L::four(here + 16));
+            const std::int8_t* here = inputs.at(r) + step * 4;
+            L::add_narrow(narrow[r], low, here);
+            L::add_narrow(narrow[r], high, here + 16);
           }
         }
         const F scale = L::load_half(reinterpret_cast<const std::uint16_t*>(weights + kPanel * kGroup / 2));
@@ -226,7 +258,9 @@ struct Compiled {
         }
       }
     }
+#pragma GCC unroll 16
     for (int p = 0; p < PANELS; ++p) {
+#pragma GCC unroll 16
       for (int r = 0; r < ROWS; ++r) {
         const float scale = product.rows.scales[row + r] * matrix.unit;
         finish(product, row + r, panel + p, L::multiply(sums[p][r], L::all(scale)));
@@ -339,8 +373,7 @@ struct Compiled {
   template <Width WIDTH, class T>
   static F scaled(const Product& product, int panel, int row, T sums) {
     if constexpr (WIDTH == Width::s8) {
-      const F scale = L::load(product.matrix->scales.data() + panel * kPanel);
-      return L::multiply(L::to_floats(sums), L::multiply(scale, L::all(product.rows.scales[row])));
+      return scaled_bytes(product, panel, row, sums);
     } else if constexpr (WIDTH == Width::s4) {
       return L::multiply(sums, L::all(product.rows.scales[row] * product.matrix->unit));
     } else {
@@ -614,8 +647,9 @@ struct Compiled {
   static void attend(const Attention& attention) {
     int query = 0;
     const auto seen = [&](int last) { return attention.first_seen + (attention.causal ? last : 0); };
-    for (; query + kQueryTile <= attention.queries_count; query += kQueryTile) {
-      attend_tile<T, kQueryTile>(attention, query, seen(query + kQueryTile - 1));
+    static_assert(L::kQueries <= kQueryTile);
+    for (; query + L::kQueries <= attention.queries_count; query += L::kQueries) {
+      attend_tile<T, L::kQueries>(attention, query, seen(query + L::kQueries - 1));
     }
     for (; query < attention.queries_count; ++query) attend_tile<T, 1>(attention, query, seen(query));
   }

@@ -14,6 +14,7 @@ struct Avx2Lanes {
   static constexpr const char* name = "avx2";
   static constexpr int kFloatRows = 6;
   static constexpr int kByteRows = 4;
+  static constexpr int kQueries = 4;
   using Loops = Avx2Loops;
 
   struct F {
@@ -105,12 +106,13 @@ struct Avx2Lanes {
     const __m256i value = _mm256_set1_epi32(bytes);
     return {value, _mm256_abs_epi8(value)};
   }
-  static W load_signed(const std::uint8_t* from) {
+  static constexpr std::int32_t kShift = 0;  // what load_weights adds to each weight
+  static W load_weights(const std::uint8_t* from) {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)),
             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + 32))};
   }
   static void load_nibbles(const std::uint8_t* from, W& low, W& high) {
-    const W both = load_signed(from);
+    const W both = load_weights(from);
     const __m256i nibble = _mm256_set1_epi8(15);
     low = {_mm256_and_si256(both.low, nibble), _mm256_and_si256(both.high, nibble)};
     high = {_mm256_and_si256(_mm256_srli_epi16(both.low, 4), nibble),
@@ -130,6 +132,9 @@ struct Avx2Lanes {
     return {_mm256_add_epi16(sums.low, _mm256_maddubs_epi16(weights.low, inputs.value)),
             _mm256_add_epi16(sums.high, _mm256_maddubs_epi16(weights.high, inputs.value))};
   }
+  static void add_product(F& sum, const float* input, F weights) { sum = multiply_add(all(*input), weights, sum); }
+  static void add_dot(I& sums, W weights, const std::int8_t* inputs) { sums = dot(sums, weights, four(inputs)); }
+  static void add_narrow(S& sums, W weights, const std::int8_t* inputs) { sums = narrow_dot(sums, weights, four(inputs)); }
   static I widened(S sums) {
     const __m256i ones = _mm256_set1_epi16(1);
     return {_mm256_madd_epi16(sums.low, ones), _mm256_madd_epi16(sums.high, ones)};

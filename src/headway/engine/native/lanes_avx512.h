@@ -12,12 +12,12 @@ struct Avx512Lanes {
   static constexpr const char* name = "avx512";
   static constexpr int kFloatRows = 12;
   static constexpr int kByteRows = 12;
+  static constexpr int kQueries = 8;
 
   using F = __m512;
   using I = __m512i;
   using S = __m512i;
   using W = __m512i;
-  using A = __m512i;
 
   static F all(float value) { return _mm512_set1_ps(value); }
   static F load(const float* from) { return _mm512_loadu_ps(from); }
@@ -61,26 +61,31 @@ struct Avx512Lanes {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
   }
 
-  static A four(const std::int8_t* from) {
-    std::int32_t bytes;
-    std::memcpy(&bytes, from, 4);
-    return _mm512_set1_epi32(bytes);
+  // VNNI multiplies unsigned by signed. With 128 added to each weight, which turns over its highest bit, the sums are too
+  // large by 128 times the inputs' own sum; they may pass 32 bits on their way, for what is taken off again passes them too.
+  static constexpr std::int32_t kShift = 128;
+  static W load_weights(const std::uint8_t* from) {
+    return _mm512_xor_si512(_mm512_loadu_si512(from), _mm512_set1_epi8(-128));
   }
-  static W load_signed(const std::uint8_t* from) { return _mm512_loadu_si512(from); }
   static void load_nibbles(const std::uint8_t* from, W& low, W& high) {
     const __m512i both = _mm512_loadu_si512(from);
     const __m512i nibble = _mm512_set1_epi8(15);
     low = _mm512_and_si512(both, nibble);
     high = _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble);
   }
-  // VNNI multiplies unsigned by signed: the inputs' sizes, and the weights with the inputs' signs.
-  static I dot(I sums, W weights, A inputs) {
-    const __mmask64 negative = _mm512_movepi8_mask(inputs);
-    const __m512i turned = _mm512_mask_sub_epi8(weights, negative, _mm512_setzero_si512(), weights);
-    return _mm512_dpbusd_epi32(sums, _mm512_abs_epi8(inputs), turned);
+  // One number or four bytes are spread over a register as they are read. Written out: the compiler would read them
+  // alone, and move the sums about.
+  static void add_product(F& sum, const float* input, F weights) {
+    asm("vfmadd231ps %[input]%{1to16%}, %[weights], %[sum]" : [sum] "+v"(sum) : [weights] "v"(weights), [input] "m"(*input));
+  }
+  static void add_dot(I& sums, W weights, const std::int8_t* inputs) {
+    using Four = std::int8_t[4];
+    asm("vpdpbusd %[inputs]%{1to16%}, %[weights], %[sums]"
+        : [sums] "+v"(sums)
+        : [weights] "v"(weights), [inputs] "m"(*reinterpret_cast<const Four*>(inputs)));
   }
   static S narrow_zeros() { return zeros(); }
-  static S narrow_dot(S sums, W weights, A inputs) { return _mm512_dpbusd_epi32(sums, weights, inputs); }
+  static void add_narrow(S& sums, W weights, const std::int8_t* inputs) { add_dot(sums, weights, inputs); }
   static I widened(S sums) { return sums; }
 };
 

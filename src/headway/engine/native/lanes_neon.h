@@ -12,6 +12,7 @@ struct NeonLanes {
   static constexpr const char* name = "neon";
   static constexpr int kFloatRows = 4;
   static constexpr int kByteRows = 4;
+  static constexpr int kQueries = 4;
 
   struct F {
     float32x4_t at[4];
@@ -111,7 +112,8 @@ struct NeonLanes {
     std::memcpy(&bytes, from, 4);
     return vreinterpretq_s8_s32(vdupq_n_s32(bytes));
   }
-  static W load_signed(const std::uint8_t* from) {
+  static constexpr std::int32_t kShift = 0;  // what load_weights adds to each weight
+  static W load_weights(const std::uint8_t* from) {
     W out;
     for (int i = 0; i < 4; ++i) out.at[i] = vreinterpretq_s8_u8(vld1q_u8(from + 16 * i));
     return out;
@@ -129,6 +131,9 @@ struct NeonLanes {
   }
   static S narrow_zeros() { return zeros(); }
   static S narrow_dot(S sums, W weights, A inputs) { return dot(sums, weights, inputs); }
+  static void add_product(F& sum, const float* input, F weights) { sum = multiply_add(all(*input), weights, sum); }
+  static void add_dot(I& sums, W weights, const std::int8_t* inputs) { sums = dot(sums, weights, four(inputs)); }
+  static void add_narrow(S& sums, W weights, const std::int8_t* inputs) { sums = narrow_dot(sums, weights, four(inputs)); }
   static I widened(S sums) { return sums; }
 };
 

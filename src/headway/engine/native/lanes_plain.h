@@ -17,6 +17,7 @@ struct PlainLanes {
   static constexpr const char* name = "plain";
   static constexpr int kFloatRows = 2;  // rows of one tile of a product
   static constexpr int kByteRows = 2;
+  static constexpr int kQueries = 4;
 
   struct F {
     float at[16];
@@ -93,7 +94,8 @@ struct PlainLanes {
     std::memcpy(out.at, from, 4);
     return out;
   }
-  static W load_signed(const std::uint8_t* from) {
+  static constexpr std::int32_t kShift = 0;  // what load_weights adds to each weight
+  static W load_weights(const std::uint8_t* from) {
     W out;
     for (int i = 0; i < 64; ++i) out.at[i / 4][i % 4] = static_cast<std::int8_t>(from[i]);
     return out;
@@ -113,6 +115,9 @@ struct PlainLanes {
   // For weights in 0..15: the sums of 32 inputs may be held in 16 bits until `widened`.
   static S narrow_zeros() { return zeros(); }
   static S narrow_dot(S sums, W weights, A inputs) { return dot(sums, weights, inputs); }
+  static void add_product(F& sum, const float* input, F weights) { sum = multiply_add(all(*input), weights, sum); }
+  static void add_dot(I& sums, W weights, const std::int8_t* inputs) { sums = dot(sums, weights, four(inputs)); }
+  static void add_narrow(S& sums, W weights, const std::int8_t* inputs) { sums = narrow_dot(sums, weights, four(inputs)); }
   static I widened(S sums) { return sums; }
 };
 

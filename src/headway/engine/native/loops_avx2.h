@@ -128,8 +128,19 @@ struct Avx2Loops {
     copy(own, sums);
   }
 
- private:
+ protected:
   static constexpr int kAhead = 2048;
+
+  template <int ROWS, class T>
+  static void copy(const T (&from)[ROWS][2], T (&to)[ROWS][2]) {
+#pragma GCC unroll 8
+    for (int r = 0; r < ROWS; ++r) {
+      to[r][0] = from[r][0];
+      to[r][1] = from[r][1];
+    }
+  }
+
+ private:
   alignas(32) static constexpr std::int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
   using Register = std::uint8_t[32];
@@ -154,15 +165,6 @@ struct Avx2Loops {
           : [low_size] "x"(low_size), [high_size] "x"(high_size), [first] "m"(in(weights)), [second] "m"(in(weights + 32)),
             [input] "m"(inputs[r]), [ones] "m"(kOnes)
           : "ymm12", "ymm14");
-    }
-  }
-
-  template <int ROWS, class T>
-  static void copy(const T (&from)[ROWS][2], T (&to)[ROWS][2]) {
-#pragma GCC unroll 8
-    for (int r = 0; r < ROWS; ++r) {
-      to[r][0] = from[r][0];
-      to[r][1] = from[r][1];
     }
   }
 };
