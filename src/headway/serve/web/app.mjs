@@ -123,10 +123,11 @@ function Guarded({ view, ...rest }) {
     view.load().then((loaded) => setModule(() => loaded), (error) => setMissing(messageOf(error)));
   }, []);
   if (missing !== "") {
-    return html`<p class="trouble" role="alert">The view ${view.title} could not be loaded: ${missing}</p>`;
+    return html`<div role="alert"><h1>${view.title}</h1>
+      <p class="trouble">This view could not be loaded (${missing}). Load the page again.</p></div>`;
   }
   if (failure !== undefined && failure !== null) {
-    return html`<div role="alert"><p class="trouble">The view ${view.title} failed: ${messageOf(failure)}</p>
+    return html`<div role="alert"><h1>${view.title}</h1><p class="trouble">This view failed: ${messageOf(failure)}</p>
       <button type="button" onClick=${() => { toView(); again(); }}>Show it again</button></div>`;
   }
   if (module === null) {
