@@ -136,20 +136,20 @@ def panelled(page: Any) -> None:
     page.wait_for_selector(".markdown p")
 
 
-def _at(view: str, **fields: str) -> str:
+def at(view: str, **fields: str) -> str:
     return f"{view}?{urllib.parse.urlencode(fields, quote_via=urllib.parse.quote)}" if fields else view
 
 
 STATES: dict[str, tuple[str, Callable[[Any], None]]] = {
-    "write, branched": (_at("write", length="20", seed="4"), written),
-    "write, refused": (_at("write", seed="5"), refused),
-    "look, a head off": (_at("look", head="2.3", text="The king said that the king was dead."), looked),
-    "look, a paragraph": (_at("look", text=PARAGRAPH.strip()), all_looked),
-    "look, a reader": (_at("look", model="reader", text="The [MASK] of the Union is strong."), all_looked),
-    "translate, a long sentence": (_at("translate", text=SENTENCE), translated),
-    "fill, two masks": (_at("fill", text="The [MASK] of the [MASK] is strong."), guessed),
-    "fourier, attention": (_at("fourier", model="writer"), measured),
-    "compare, written": (_at("compare", length="20"), compared),
+    "write, branched": (at("write", length="20", seed="4"), written),
+    "write, refused": (at("write", seed="5"), refused),
+    "look, a head off": (at("look", head="2.3", text="The king said that the king was dead."), looked),
+    "look, a paragraph": (at("look", text=PARAGRAPH.strip()), all_looked),
+    "look, a reader": (at("look", model="reader", text="The [MASK] of the Union is strong."), all_looked),
+    "translate, a long sentence": (at("translate", text=SENTENCE), translated),
+    "fill, two masks": (at("fill", text="The [MASK] of the [MASK] is strong."), guessed),
+    "fourier, attention": (at("fourier", model="writer"), measured),
+    "compare, written": (at("compare", length="20"), compared),
     "play, three words": ("play", played),
     "learn, running": ("learn", learning),
     "learn, over": ("learn", learned),

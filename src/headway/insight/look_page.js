@@ -138,6 +138,9 @@ function grids() {
   }
 }
 
+const LABELLED = 40; // tokens a side; beyond, the names would be too small to read
+const rowNames = make("div", { class: "row-names", "aria-hidden": "true" });
+const columnNames = make("div", { class: "column-names", "aria-hidden": "true" });
 const picture = make("canvas", { role: "img" });
 const reads = make("div");
 const told = make("figcaption");
@@ -152,6 +155,7 @@ function enlarge() {
   const map = whole(kind, layer, head);
   reads.replaceChildren();
   told.replaceChildren();
+  nameSides([], []);
   if (!map) {
     const maps = small(kind);
     if (maps) draw(picture, maps.columns, maps.rows, maps.value(layer, head), -1);
@@ -171,6 +175,7 @@ function enlarge() {
     make("span", { text: ` ${percent(largest)}, the largest of this head. From top to bottom the ${map.rows} tokens ` +
       `that read, from left to right the ${map.columns} that are read; the row of the chosen token has the other colour.` }),
   );
+  nameSides(readers, read);
   const row = Array.from({ length: map.columns }, (_, column) => [map.value(place, column), column]);
   row.sort((one, other) => other[0] - one[0]);
   reads.append(table(`What "${shown(readers[place].text)}" (token ${place}) reads`, [number("place"), "token", number("share")],
@@ -179,6 +184,15 @@ function enlarge() {
       make("th", { scope: "row", text: shown(read[column].text) }),
       make("td", { class: "number shade", share: 0.5 * value, text: percent(value) }),
     ]))));
+}
+
+// The names of a map's rows and columns, beside it, which the table says to those who do not see them.
+function nameSides(readers, read) {
+  const few = Math.max(readers.length, read.length) <= LABELLED;
+  const named = (tokens, marked) => (few ? tokens : []).map((token, place) =>
+    make("span", { text: shown(token.text), ...(place === marked ? { class: "now" } : {}) }));
+  rowNames.replaceChildren(...named(readers, chosen.token));
+  columnNames.replaceChildren(...named(read, -1));
 }
 
 function refresh() {
@@ -274,7 +288,9 @@ if (kindsThere.length) {
   chosen.kind = kindsThere.includes("cross") ? "cross" : kindsThere[0];
   chosen.layer = chosen.kind ? 0 : data.attends[0] || 0;
   const part = make("section", {}, [
-    largeName, make("div", { class: "large" }, [make("figure", {}, [picture, told]), reads]),
+    largeName, make("div", { class: "large" }, [make("figure", {}, [
+      make("div", { class: "map" }, [columnNames, rowNames, picture]), told,
+    ]), reads]),
   ]);
   page.append(part);
 }

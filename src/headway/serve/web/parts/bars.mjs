@@ -30,8 +30,8 @@ export function percent(probability) {
  */
 export function Bars({ candidates, rest = null, onPick, paused = false, label = "What may come next", chosen = null }) {
   const kept = candidates.some((candidate) => candidate.kept_probability !== undefined);
-  const most = Math.max(1e-9, ...candidates.map((candidate) => Math.max(candidate.probability, candidate.kept_probability ?? 0)),
-    rest === null ? 0 : Math.max(rest.probability, rest.kept_probability ?? 0));
+  // Thousands of others together are often far more than any one; drawn to their scale, nothing else could be compared.
+  const most = Math.max(1e-9, ...candidates.map((candidate) => Math.max(candidate.probability, candidate.kept_probability ?? 0)));
   return html`<div class="bars-box">
     ${kept ? html`<p class="legend"><span><span class="bar-sample own"></span> the model's own</span>
       <span><span class="bar-sample kept"></span> what the settings draw from, and the figure</span></p>` : null}
@@ -56,6 +56,15 @@ function marked(text) {
 }
 
 /**
+ * A bar; one that would be longer than its place is as long as that, and broken.
+ * @param {string} name
+ * @param {number} share  of its place
+ */
+function drawn(name, share) {
+  return html`<span class=${share > 1 ? `${name} broken` : name} style=${{ width: `${100 * Math.min(1, share)}%` }}></span>`;
+}
+
+/**
  * @param {string} text
  * @param {string} name
  * @param {{probability: number, kept_probability?: number}} figures
@@ -68,8 +77,8 @@ function line(text, name, { probability, kept_probability: kept }, most, pick, c
   const spokenFigures = `${percent(kept ?? probability)}${kept === undefined ? "" : `, the model's own ${percent(probability)}`}`;
   const inside = html`<span class="bar-text">${marked(text)}</span>
     <span class="bar-track" aria-hidden="true">
-      <span class=${kept === undefined ? "bar-own alone" : "bar-own"} style=${{ width: `${(100 * probability) / most}%` }}></span>
-      ${kept === undefined ? null : html`<span class="bar-kept" style=${{ width: `${(100 * kept) / most}%` }}></span>`}
+      ${drawn(kept === undefined ? "bar-own alone" : "bar-own", probability / most)}
+      ${kept === undefined ? null : drawn("bar-kept", kept / most)}
     </span>
     ${" "}<span class="bar-number">${percent(kept ?? probability)}</span>`;
   const classes = `bar${kept === 0 ? " out" : ""}${chosen ? " chosen" : ""}`;

@@ -1,5 +1,5 @@
 /** Attention maps on canvases: small ones of every head, and one head large. */
-import { html, useEffect, useMemo, useRef, useState } from "../vendor/preact-htm.mjs";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../vendor/preact-htm.mjs";
 import { Tokens, spoken } from "./tokens.mjs";
 
 /**
@@ -148,27 +148,66 @@ export function Thumbnails({ layers, heads, side, data, attends, selected, off, 
   </div></div>`;
 }
 
-const LABELLED = 40; // tokens a side; beyond, the labels would be too small to read
+const LABELLED = 60; // tokens a side; beyond, a map with room for names would be wider than a screen
+const ROOTED = 40; // tokens a side; beyond, each is read so little that plain shares would hardly show
+const LEAST = 0.75; // rem, the height of a label
 
 /**
  * A map with its rows and columns named; large ones go without names. Sizes are in rem, so that large type enlarges it.
+ * Its cells are made smaller, down to what a name needs, where it would be wider than the figure that it stands in.
  * @param {{rows: string[], columns: string[], valueAt: (row: number, column: number) => number, label: string,
  *   row?: number, onPlace: (place: [number, number] | null) => void}} props
  */
 export function LabelledMap({ rows, columns, valueAt, label, row = -1, onPlace }) {
   const longest = Math.max(rows.length, columns.length);
+  const box = useRef(/** @type {HTMLElement | null} */ (null));
   const cell = longest > LABELLED ? Math.max(2, Math.floor(520 / longest)) : longest > 24 || matchMedia("(max-width: 640px)").matches ? 16 : 20;
   const map = html`<${MapCanvas} rows=${rows.length} columns=${columns.length} cell=${cell} label=${label} valueAt=${valueAt} onPlace=${onPlace} />`;
+  const [size, fits] = useFitting(box, cell / 16, columns.length);
   if (longest > LABELLED) {
     return map;
   }
-  const step = `${cell / 16}rem`;
-  return html`<div class="scrolls" tabindex="0" role="region" aria-label=${`${label}, map`}><div class="labelled">
+  const step = `${size}rem`;
+  return html`<div class="scrolls" tabindex="0" role="region" aria-label=${`${label}, map`} ref=${box}><div class="labelled">
     <div class="labelled-columns" aria-hidden="true">${columns.map((text, at) => html`<span key=${at} style=${{ width: step }}>${spoken(text)}</span>`)}</div>
     <div class="labelled-rows" aria-hidden="true">${rows.map((text, at) => html`<span key=${at} class=${at === row ? "now" : ""}
       style=${{ height: step, lineHeight: step }}>${spoken(text)}</span>`)}</div>
-    <div class="labelled-map" style=${{ width: `${(columns.length * cell) / 16}rem` }}>${map}</div>
-  </div></div>`;
+    <div class="labelled-map" style=${{ width: `${columns.length * size}rem` }}>${map}</div>
+  </div></div>${fits ? null : html`<p class="hint" aria-hidden="true">The map goes on to the right.</p>`}`;
+}
+
+/**
+ * The size of a cell, in rem, and whether the columns have room for it beside their rows' names.
+ * @param {{current: HTMLElement | null}} box  the map's, in a figure as wide as its own place
+ * @param {number} most  rem
+ * @param {number} columns
+ * @returns {[number, boolean]}
+ */
+function useFitting(box, most, columns) {
+  const [found, setFound] = useState(/** @type {[number, boolean]} */ ([most, true]));
+  useLayoutEffect(() => {
+    const figure = box.current?.closest("figure");
+    if (!figure) {
+      setFound([most, true]);
+      return undefined;
+    }
+    const measure = () => {
+      const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+      const names = figure.querySelector(".labelled-rows")?.getBoundingClientRect().width ?? 0;
+      const room = (figure.clientWidth - names - 4) / rem / columns; // 4: the borders, and what is lost in rounding
+      const size = Math.max(LEAST, Math.min(most, Math.floor(room * 64) / 64));
+      setFound((before) => (before[0] === size && before[1] === room >= LEAST ? before : [size, room >= LEAST]));
+    };
+    measure();
+    const watch = new ResizeObserver(measure);
+    watch.observe(figure);
+    addEventListener("headway-appearance", measure);
+    return () => {
+      watch.disconnect();
+      removeEventListener("headway-appearance", measure);
+    };
+  }, [most, columns]);
+  return found;
 }
 
 /**
@@ -192,8 +231,7 @@ export function HeadLarge({ rows, columns, values, first, label, start = rows.le
   const column = place?.[1] ?? -1;
   /** @param {number} at @param {number} to */
   const valueAt = (at, to) => values[first + at * columns.length + to] ?? 0;
-  // Over many tokens each is read little, and plain shares would hardly show.
-  const rooted = Math.max(rows.length, columns.length) > LABELLED;
+  const rooted = Math.max(rows.length, columns.length) > ROOTED;
   const drawn = useMemo(() => (/** @type {number} */ at, /** @type {number} */ to) =>
     (rooted ? Math.sqrt(valueAt(at, to)) : valueAt(at, to)), [values, first, columns.length]);
   const read = columns.map((text, at) => ({ text, at, value: valueAt(row, at) })).sort((one, two) => two.value - one.value).slice(0, 5);

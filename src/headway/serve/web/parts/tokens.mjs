@@ -1,5 +1,7 @@
 /** A row of tokens, coloured by how surprising each was, in bits; one can be selected. */
-import { html, useRef } from "../vendor/preact-htm.mjs";
+import { html, useEffect, useRef } from "../vendor/preact-htm.mjs";
+
+const LONG = 80; // tokens; more of them scroll in a box of their own where they would fill a screen
 
 /** The upper edges of the colours, in bits. */
 export const EDGES = [1, 2, 4, 6, 8, 11];
@@ -70,15 +72,33 @@ export function Tokens({ tokens, selected = null, onSelect, onHover, label, lege
     }
   }
 
+  const long = tokens.length > LONG;
+  useEffect(() => {
+    const marked = long && selected !== null ? row.current?.querySelector(`[data-at="${selected}"]`) : null;
+    if (row.current !== null && marked instanceof HTMLElement) {
+      intoSight(row.current, marked);
+    }
+  }, [long, selected, tokens.length]);
+
   const surprises = tokens.some((token) => typeof token.surprise === "number");
   return html`<div class="tokens-box">
-    <div class="tokens" role="group" aria-label=${label} aria-busy=${busy ? "true" : "false"} ref=${row}
+    <div class=${long && onSelect !== undefined ? "tokens long" : "tokens"} role="group" aria-label=${label} aria-busy=${busy ? "true" : "false"} ref=${row}
       onKeyDown=${onSelect === undefined ? undefined : onKey}
       onMouseLeave=${onHover === undefined ? undefined : () => onHover(null)}>
       ${tokens.map((token, at) => one(token, at, shade(at), at === selected, at === reachable, onSelect, onHover))}
     </div>
     ${legend && surprises ? html`<${Legend} given=${tokens.some((token) => token.given)} />` : null}
   </div>`;
+}
+
+/**
+ * Scrolls a box, and nothing around it, until something in it is in sight.
+ * @param {HTMLElement} box
+ * @param {HTMLElement} inside
+ */
+function intoSight(box, inside) {
+  const [frame, place] = [box.getBoundingClientRect(), inside.getBoundingClientRect()];
+  box.scrollTop += Math.min(0, place.top - frame.top) + Math.max(0, place.bottom - frame.bottom);
 }
 
 /**

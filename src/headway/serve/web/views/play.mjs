@@ -155,7 +155,7 @@ function Turns({ turns }) {
   if (turns.length === 0) {
     return null;
   }
-  return html`<div class="scrolls" tabindex="0" role="region" aria-label="All turns"><table>
+  return html`<div class="scrolls" tabindex="0" role="region" aria-label="All turns"><table class="turns">
       <thead><tr><th scope="col">Word</th><th scope="col">Room</th><th scope="col">Model</th>
         <th scope="col" class="number">Room, bits</th><th scope="col" class="number">Model, bits</th></tr></thead>
       <tbody>${[...turns].reverse().map((turn, index) => html`<tr key=${turns.length - index}><td>${turn.word}</td>
@@ -174,8 +174,8 @@ function judged(guess, word) {
 
 /** @param {Turn} turn */
 function said(turn) {
-  const own = same(turn.guess, turn.word) ? "you found it" : "you did not";
-  return `It was ${turn.word}; ${own}, the model guessed ${turn.machine}. ${turn.room.toFixed(1)} bits for you, ${turn.model.toFixed(1)} for the model.`;
+  const own = same(turn.guess, turn.word) ? "you found it" : "you did not find it";
+  return `It was "${turn.word}"; ${own}, the model guessed "${turn.machine}": ${turn.room.toFixed(1)} bits for you, ${turn.model.toFixed(1)} for the model.`;
 }
 
 /**

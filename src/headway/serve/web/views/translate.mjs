@@ -10,6 +10,7 @@ const SENTENCES = [
   { name: "A short one", text: "The man who lives in the big house is my brother." },
   { name: "A long one", text: "When I was a child, my mother used to tell me that the old man who lived alone in the house at the end of our street had once been a famous doctor." },
 ];
+const BESIDE = 16; // words; the alignments of more have no room beside each other
 const STORY = [
   { words: "recurrent, one fixed vector", told: "The whole sentence must pass through one vector, whatever its length; there is no alignment to draw." },
   { words: "recurrent, Bahdanau's attention", told: "" },
@@ -34,6 +35,7 @@ export function View({ api, models, state, setState }) {
   const text = state.text ?? SENTENCES[0]?.text ?? "";
   const [answers, setAnswers] = useState(/** @type {Record<string, any>} */ ({}));
   const [busy, setBusy] = useState(false);
+  const [long, setLong] = useState(false);
   const latest = useRef(0);
 
   /** @param {string} sentence */
@@ -41,6 +43,7 @@ export function View({ api, models, state, setState }) {
     const number = (latest.current += 1);
     setBusy(true);
     setAnswers({});
+    setLong((sentence.match(/\S+/g) ?? []).length > BESIDE);
     /** @param {string} name @param {any} answer */
     const put = (name, answer) => {
       if (number === latest.current) {
@@ -72,7 +75,7 @@ export function View({ api, models, state, setState }) {
           ...${doing(busy || names.length === 0, () => { setState({ text: one.text }); translate(one.text); })}>${one.name}</button>`)}</div>
     </form>
     ${names.length === 0 ? html`<p class="empty">No translator is served. Start the server with one: headway serve en-fr</p>` : null}
-    <div class="columns" aria-live="polite">${served.map((model) => html`<${One} key=${model.id} name=${model.id}
+    <div class=${long ? "columns long" : "columns"} aria-live="polite">${served.map((model) => html`<${One} key=${model.id} name=${model.id}
       chapter=${chapterOf(model)} answer=${answers[model.id]} />`)}</div>
     ${curves.length === 0 ? null : html`<h2>How length hurts</h2>
       <p class="hint">BLEU on held-out sentences by their length in words, from the model cards.</p>
@@ -96,10 +99,12 @@ function languageOf(served) {
 
 /** @param {{name: string, chapter: number, answer: any}} props */
 function One({ name, chapter, answer }) {
-  return html`<article><h2>${name}</h2><p class="hint">${STORY[chapter]?.words ?? ""}</p>
+  const drawn = answer?.alignment ?? null;
+  return html`<article><div><h2>${name}</h2><p class="hint">${STORY[chapter]?.words ?? ""}</p>
     ${answer === undefined ? html`<p class="waiting">Waiting.</p>` : answer.trouble ? html`<${Trouble} message=${answer.trouble} />` : html`
       <p class="translation">${answer.text}</p>
-      ${answer.alignment === null ? html`<p class="hint">${STORY[chapter]?.told || "This model aligns nothing that could be drawn."}</p>` : html`<${Alignment} found=${answer.alignment} />`}`}
+      ${drawn !== null ? null : html`<p class="hint">${STORY[chapter]?.told || "This model aligns nothing that could be drawn."}</p>`}`}</div>
+    ${drawn === null ? null : html`<${Alignment} found=${drawn} />`}
   </article>`;
 }
 
