@@ -147,6 +147,7 @@ export class Clock {
     this.first = null;
     this.latest = this.began;
     this.count = 0;
+    this.atOnce = 0; // came with the first, and say nothing of the speed after it
   }
 
   /** @param {number} tokens  that came just now */
@@ -155,13 +156,17 @@ export class Clock {
       return;
     }
     this.latest = performance.now();
-    this.first ??= this.latest;
+    if (this.first === null) {
+      this.first = this.latest;
+      this.atOnce = tokens;
+    }
     this.count += tokens;
   }
 
   /** @returns {Speed} */
   speed() {
-    const rate = this.first === null || this.count < 2 ? null : (1000 * (this.count - 1)) / Math.max(1, this.latest - this.first);
+    const after = this.count - this.atOnce;
+    const rate = this.first === null || after === 0 ? null : (1000 * after) / Math.max(1, this.latest - this.first);
     return { first: this.first === null ? null : this.first - this.began, rate, count: this.count };
   }
 }
