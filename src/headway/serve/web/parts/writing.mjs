@@ -23,8 +23,9 @@
  *
  * @typedef {object} Speed
  * @property {number | null} first  milliseconds to the first token
- * @property {number | null} rate  tokens a second after it
+ * @property {number | null} rate  tokens a second after it; null where they came too soon to tell
  * @property {number} count
+ * @property {number} whole  milliseconds to the latest token
  */
 
 /**
@@ -56,6 +57,7 @@ export function bitsOf(logprob) {
   return typeof logprob === "number" ? Math.max(0, -logprob / Math.LN2) : null;
 }
 
+const TELLING = 300; // milliseconds: over less, how tokens happened to come together is most of their rate
 const TOGETHER = 30; // milliseconds: what comes within them is shown at once, for each time the whole text is drawn
 
 /**
@@ -165,9 +167,10 @@ export class Clock {
 
   /** @returns {Speed} */
   speed() {
-    const after = this.count - this.atOnce;
-    const rate = this.first === null || after === 0 ? null : (1000 * after) / Math.max(1, this.latest - this.first);
-    return { first: this.first === null ? null : this.first - this.began, rate, count: this.count };
+    const first = this.first === null ? null : this.first - this.began;
+    const whole = this.latest - this.began;
+    const rest = whole - (first ?? whole);
+    return { first, rate: rest < TELLING ? null : (1000 * (this.count - this.atOnce)) / rest, count: this.count, whole };
   }
 }
 
@@ -179,8 +182,16 @@ export function speedInWords(speed) {
   if (speed === null || speed.first === null) {
     return "";
   }
-  const rate = speed.rate === null ? "" : `, then ${speed.rate.toFixed(speed.rate < 10 ? 1 : 0)} tokens a second`;
-  return `${speed.count} tokens; the first after ${speed.first.toFixed(0)} ms${rate}`;
+  const { first, rate, count, whole } = speed;
+  if (rate === null) {
+    return `${count} tokens in ${whole.toFixed(0)} ms, ${perSecond((1000 * count) / Math.max(1, whole))}; the first after ${first.toFixed(0)} ms`;
+  }
+  return `${count} tokens; the first after ${first.toFixed(0)} ms, then ${perSecond(rate)}`;
+}
+
+/** @param {number} rate */
+function perSecond(rate) {
+  return `${rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString("en")} tokens a second`;
 }
 
 /**
