@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_states import PARAGRAPH, SENTENCE, STATES, at, guessed, translated
+from page_states import PARAGRAPH, SENTENCE, STATES, at, busy_over, guessed, translated
 
 from headway.insight.inspection import InspectionRequest, inspect
 from headway.insight.look_html import look_html
@@ -88,6 +88,14 @@ def test_a_long_text_scrolls_in_a_box_that_shows_the_token_picked(new_tab: Any) 
     frame = boxes[1].bounding_box()
     assert frame["y"] - 1 <= marked["y"] and marked["y"] + marked["height"] <= frame["y"] + frame["height"] + 1
     assert page.evaluate("() => document.documentElement.scrollTop") == 0
+
+
+def test_a_text_that_is_being_written_is_never_boxed_in(tab: Any) -> None:
+    page = tab.open("write?length=200&seed=4")
+    page.get_by_role("button", name="Write", exact=True).click()
+    busy_over(page)
+    page.wait_for_function("() => document.querySelectorAll('.written .token').length > 200")
+    assert page.locator(".written .tokens").evaluate("(one) => one.scrollHeight <= one.clientHeight + 1")
 
 
 def test_the_turns_of_a_game_fit_on_the_smallest_phone(new_tab: Any) -> None:

@@ -163,7 +163,7 @@ export function LabelledMap({ rows, columns, valueAt, label, row = -1, onPlace }
   const box = useRef(/** @type {HTMLElement | null} */ (null));
   const cell = longest > LABELLED ? Math.max(2, Math.floor(520 / longest)) : longest > 24 || matchMedia("(max-width: 640px)").matches ? 16 : 20;
   const map = html`<${MapCanvas} rows=${rows.length} columns=${columns.length} cell=${cell} label=${label} valueAt=${valueAt} onPlace=${onPlace} />`;
-  const [size, fits] = useFitting(box, cell / 16, columns.length);
+  const [size, fits] = useFitting(box, cell / 16, columns.length, longest > LABELLED ? "" : rows.join("\n"));
   if (longest > LABELLED) {
     return map;
   }
@@ -181,9 +181,10 @@ export function LabelledMap({ rows, columns, valueAt, label, row = -1, onPlace }
  * @param {{current: HTMLElement | null}} box  the map's, in a figure as wide as its own place
  * @param {number} most  rem
  * @param {number} columns
+ * @param {string} names  the rows', whose width counts
  * @returns {[number, boolean]}
  */
-function useFitting(box, most, columns) {
+function useFitting(box, most, columns, names) {
   const [found, setFound] = useState(/** @type {[number, boolean]} */ ([most, true]));
   useLayoutEffect(() => {
     const figure = box.current?.closest("figure");
@@ -193,8 +194,8 @@ function useFitting(box, most, columns) {
     }
     const measure = () => {
       const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
-      const names = figure.querySelector(".labelled-rows")?.getBoundingClientRect().width ?? 0;
-      const room = (figure.clientWidth - names - 4) / rem / columns; // 4: the borders, and what is lost in rounding
+      const beside = figure.querySelector(".labelled-rows")?.getBoundingClientRect().width ?? 0;
+      const room = (figure.clientWidth - beside - 4) / rem / columns; // 4: the borders, and what is lost in rounding
       const size = Math.max(LEAST, Math.min(most, Math.floor(room * 64) / 64));
       setFound((before) => (before[0] === size && before[1] === room >= LEAST ? before : [size, room >= LEAST]));
     };
@@ -206,7 +207,7 @@ function useFitting(box, most, columns) {
       watch.disconnect();
       removeEventListener("headway-appearance", measure);
     };
-  }, [most, columns]);
+  }, [most, columns, names]);
   return found;
 }
 
@@ -237,7 +238,7 @@ export function HeadLarge({ rows, columns, values, first, label, start = rows.le
   const read = columns.map((text, at) => ({ text, at, value: valueAt(row, at) })).sort((one, two) => two.value - one.value).slice(0, 5);
   const same = rows.length === columns.length;
   return html`<figure class="head-large">
-    ${same ? html`<${Tokens} tokens=${columns.map((text) => ({ text }))} selected=${picked ?? row} label="Words, shaded by what one of them reads" legend=${false}
+    ${same ? html`<${Tokens} tokens=${columns.map((text) => ({ text }))} selected=${picked ?? row} label="Words, shaded by what one of them reads" legend=${false} boxed=${true}
       onSelect=${(/** @type {number} */ at) => setPicked(at === picked ? null : at)} onHover=${(/** @type {number | null} */ at) => setPlace(at === null ? null : [at, -1])}
       shade=${(/** @type {number} */ at) => ({ className: `read-${Math.min(6, Math.round(valueAt(row, at) * 10))}`, words: `${(valueAt(row, at) * 100).toFixed(1)} %` })} />` : null}
     <p class="figures">${`"${spoken(rows[row] ?? "")}" reads most of: `}${read.map((one, at) => html`<span key=${at}>${at === 0 ? "" : ", "}<q>${spoken(one.text)}</q> ${(one.value * 100).toFixed(0)} %</span>`)}</p>

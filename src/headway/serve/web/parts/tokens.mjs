@@ -1,7 +1,7 @@
 /** A row of tokens, coloured by how surprising each was, in bits; one can be selected. */
 import { html, useEffect, useRef } from "../vendor/preact-htm.mjs";
 
-const LONG = 80; // tokens; more of them scroll in a box of their own where they would fill a screen
+const LONG = 80; // tokens; more of them fill a screen
 
 /** The upper edges of the colours, in bits. */
 export const EDGES = [1, 2, 4, 6, 8, 11];
@@ -48,10 +48,11 @@ export function surpriseClass(bits) {
  * @param {(at: number | null) => void} [props.onHover]
  * @param {string} props.label  what these tokens are, for a screen reader
  * @param {boolean} [props.legend]  false leaves the legend out
+ * @param {boolean} [props.boxed]  a long text scrolls in a box of its own, for what stands below it
  * @param {boolean} [props.busy]
  * @param {(at: number) => {className: string, words: string}} [props.shade]  another colour than surprise's, and what it says
  */
-export function Tokens({ tokens, selected = null, onSelect, onHover, label, legend = true, busy = false, shade = bySurprise(tokens) }) {
+export function Tokens({ tokens, selected = null, onSelect, onHover, label, legend = true, boxed = false, busy = false, shade = bySurprise(tokens) }) {
   const row = useRef(/** @type {HTMLElement | null} */ (null));
   const reachable = selected !== null && selected < tokens.length ? selected : 0;
 
@@ -72,7 +73,7 @@ export function Tokens({ tokens, selected = null, onSelect, onHover, label, lege
     }
   }
 
-  const long = tokens.length > LONG;
+  const long = boxed && tokens.length > LONG;
   useEffect(() => {
     const marked = long && selected !== null ? row.current?.querySelector(`[data-at="${selected}"]`) : null;
     if (row.current !== null && marked instanceof HTMLElement) {
@@ -82,7 +83,7 @@ export function Tokens({ tokens, selected = null, onSelect, onHover, label, lege
 
   const surprises = tokens.some((token) => typeof token.surprise === "number");
   return html`<div class="tokens-box">
-    <div class=${long && onSelect !== undefined ? "tokens long" : "tokens"} role="group" aria-label=${label} aria-busy=${busy ? "true" : "false"} ref=${row}
+    <div class=${long ? "tokens long" : "tokens"} role="group" aria-label=${label} aria-busy=${busy ? "true" : "false"} ref=${row}
       onKeyDown=${onSelect === undefined ? undefined : onKey}
       onMouseLeave=${onHover === undefined ? undefined : () => onHover(null)}>
       ${tokens.map((token, at) => one(token, at, shade(at), at === selected, at === reachable, onSelect, onHover))}

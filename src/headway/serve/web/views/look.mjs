@@ -138,7 +138,7 @@ export function View({ api, models, state, setState }) {
     ${seen === null ? (trouble === "" ? html`<p class="waiting" aria-hidden="true">Looking into the model.</p>` : null) : html`
       <h2>Tokens</h2>
       <p class="hint">Pick a token to see what the layers make of that place; arrow keys move between them.</p>
-      <${Tokens} tokens=${seen.tokens.map((/** @type {any} */ one, /** @type {number} */ at) => ({ ...one, surprise: seen.surprise?.[at] ?? null }))} label="The text's tokens" busy=${busy}
+      <${Tokens} tokens=${seen.tokens.map((/** @type {any} */ one, /** @type {number} */ at) => ({ ...one, surprise: seen.surprise?.[at] ?? null }))} label="The text's tokens" boxed=${true} busy=${busy}
         selected=${position} onSelect=${(/** @type {number} */ at) => setPosition(at === position ? null : at)} />
       ${Object.entries(seen.notes ?? {}).map(([name, note]) => html`<p class="hint" key=${name}>${name}: ${String(note)}</p>`)}
       ${seen.thumbnails ? html`
