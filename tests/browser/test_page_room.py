@@ -90,8 +90,8 @@ def test_a_long_text_scrolls_in_a_box_that_shows_the_token_picked(new_tab: Any) 
     assert page.evaluate("() => document.documentElement.scrollTop") == 0
 
 
-def test_a_text_that_is_being_written_is_never_boxed_in(tab: Any) -> None:
-    page = tab.open("write?length=200&seed=4")
+def test_a_text_that_is_being_written_is_never_boxed_in(new_tab: Any) -> None:
+    page = new_tab(viewport={"width": 360, "height": 800}).open("write?length=200&seed=4")
     page.get_by_role("button", name="Write", exact=True).click()
     busy_over(page)
     page.wait_for_function("() => document.querySelectorAll('.written .token').length > 200")
