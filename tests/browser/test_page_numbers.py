@@ -125,7 +125,9 @@ def test_look_shows_the_model_s_own_attention_and_what_changes_without_a_head(ta
     page.wait_for_selector(".head-large .figures")
     last = weights[3, -1]
     said = page.locator(".head-large .figures").first.text_content()
-    assert [int(value) for value in re.findall(r"(\d+) %", said)] == [round(100 * x) for x in sorted(last)[::-1][:5]]
+    assert [int(value) for value in re.findall(r"(\d+)\u00a0%", said)] == [
+        round(100 * x) for x in sorted(last)[::-1][:5]
+    ]
     page.wait_for_selector("table.lens")  # it comes after the maps
     lens = page.locator("table.lens tbody tr")
     assert lens.count() == len(expected["logit_lens"]["layers"])

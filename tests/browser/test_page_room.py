@@ -134,3 +134,35 @@ def test_a_saved_look_names_the_rows_and_columns_of_its_map(browser: Any, tmp_pa
             assert middles == pytest.approx(expected, abs=2)
         assert page.locator(".row-names .now").text_content() == page.locator("[data-token]").last.text_content()
         context.close()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_layer_s_map_is_seen_whole_or_says_that_it_goes_on(new_tab: Any, width: int) -> None:
+    page = new_tab(viewport={"width": width, "height": 800}).open(at("fourier", model="writer"))
+    region = page.locator("[role=region][aria-label$=', map']")
+    region.wait_for()
+    page.wait_for_selector(".view-fourier table")
+    assert (hidden(region) > 0) == (page.get_by_text("The map goes on to the right.").count() == 1)
+    assert page.get_by_text("The table goes on to the right.").is_visible() == (width == 360)
+
+
+def test_the_panel_of_models_can_be_closed_from_wherever_its_card_is_read(new_tab: Any) -> None:
+    page = new_tab(viewport={"width": 360, "height": 800}).open("write")
+    STATES["models"][1](page)
+    panel = page.get_by_role("dialog")
+    panel.evaluate("(one) => { one.scrollTop = 900; }")
+    assert panel.evaluate("(one) => one.scrollTop") == 900
+    close, frame = page.get_by_role("button", name="Close").bounding_box(), panel.bounding_box()
+    assert frame["y"] <= close["y"] <= frame["y"] + 60
+    page.get_by_role("button", name="Close").click()
+    panel.wait_for(state="detached")
+
+
+def test_a_branch_is_judged_by_the_words_written_and_not_by_those_given(tab: Any) -> None:
+    page = tab.open("write?length=20&seed=4")
+    STATES["write, branched"][1](page)
+    page.get_by_role("button", name="was going").click()  # the first branch
+    shown = page.locator(".written .token:not(.given)").all()
+    bits = [float(one.get_attribute("title").split()[0]) for one in shown]
+    said = float(page.locator(".branch-mean").first.text_content().split()[0])
+    assert said == pytest.approx(sum(bits) / len(bits), abs=0.11)  # each is rounded to a tenth

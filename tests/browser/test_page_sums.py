@@ -189,7 +189,7 @@ def test_every_cell_of_the_lens_and_every_line_of_a_head_is_the_model_s(tab: Any
         if abs(weight - 0.05) > 1e-4:  # what is less is left out
             assert ((row, column) in drawn) == (weight > 0.05), (row, column)
         if (row, column) in drawn:
-            strength = max(0.4, weight) if row == last else weight / 2
+            strength = 0.15 + 0.85 * weight if row == last else weight / 2
             assert drawn[row, column] == pytest.approx(strength, abs=1e-4), (row, column)
 
 

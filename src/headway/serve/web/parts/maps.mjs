@@ -241,7 +241,7 @@ export function HeadLarge({ rows, columns, values, first, label, start = rows.le
     ${same ? html`<${Tokens} tokens=${columns.map((text) => ({ text }))} selected=${picked ?? row} label="Words, shaded by what one of them reads" legend=${false} boxed=${true}
       onSelect=${(/** @type {number} */ at) => setPicked(at === picked ? null : at)} onHover=${(/** @type {number | null} */ at) => setPlace(at === null ? null : [at, -1])}
       shade=${(/** @type {number} */ at) => ({ className: `read-${Math.min(6, Math.round(valueAt(row, at) * 10))}`, words: `${(valueAt(row, at) * 100).toFixed(1)} %` })} />` : null}
-    <p class="figures">${`"${spoken(rows[row] ?? "")}" reads most of: `}${read.map((one, at) => html`<span key=${at}>${at === 0 ? "" : ", "}<q>${spoken(one.text)}</q> ${(one.value * 100).toFixed(0)} %</span>`)}</p>
+    <p class="figures">${`"${spoken(rows[row] ?? "")}" reads most of: `}${read.map((one, at) => html`<span key=${at}>${at === 0 ? "" : ", "}<q>${spoken(one.text)}</q>\u00a0${(one.value * 100).toFixed(0)}\u00a0%</span>`)}</p>
     <div class="head-drawn"><div>
       <${LabelledMap} rows=${rows} columns=${columns} label=${label} valueAt=${drawn} row=${row} onPlace=${setPlace} />
       <${Scale} rooted=${rooted} />
@@ -267,7 +267,7 @@ function Lines({ rows, columns, valueAt, row, onRow }) {
   const drawn = rows.flatMap((_, from) => columns.map((__, to) => ({ from, to, value: valueAt(from, to) })).filter((one) => one.value > 0.05));
   return html`<svg class="lines" viewBox=${`0 0 360 ${height}`} role="img" aria-label="The same head as lines" onMouseLeave=${() => onRow(null)}>
     ${drawn.map((one) => html`<line key=${`${one.from}-${one.to}`} x1="120" x2="240" y1=${one.from * line + 13} y2=${one.to * line + 13}
-      stroke="currentColor" stroke-width=${one.from === row ? 3 : 1.5} opacity=${one.from === row ? Math.max(0.4, one.value) : one.value * 0.5} />`)}
+      stroke="currentColor" stroke-width=${one.from === row ? 3 : 1.5} opacity=${one.from === row ? 0.15 + 0.85 * one.value : one.value * 0.5} />`)}
     ${rows.map((text, at) => html`<text key=${`r${at}`} x="114" y=${at * line + 17} text-anchor="end" class=${at === row ? "now" : ""}
       onMouseEnter=${() => onRow(at)}>${brief(text)}</text>`)}
     ${columns.map((text, at) => html`<text key=${`c${at}`} x="246" y=${at * line + 17} class=${valueAt(row, at) >= 0.1 ? "now" : ""}>${brief(text)}</text>`)}

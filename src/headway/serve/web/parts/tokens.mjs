@@ -3,6 +3,8 @@ import { html, useEffect, useRef } from "../vendor/preact-htm.mjs";
 
 const LONG = 80; // tokens; more of them fill a screen
 
+const BESIDE = 12; // pixels
+
 /** The upper edges of the colours, in bits. */
 export const EDGES = [1, 2, 4, 6, 8, 11];
 
@@ -99,7 +101,8 @@ export function Tokens({ tokens, selected = null, onSelect, onHover, label, lege
  */
 function intoSight(box, inside) {
   const [frame, place] = [box.getBoundingClientRect(), inside.getBoundingClientRect()];
-  box.scrollTop += Math.min(0, place.top - frame.top) + Math.max(0, place.bottom - frame.bottom);
+  // With a part of the next line, which says that there is one, and the ring around what is marked.
+  box.scrollTop += Math.min(0, place.top - BESIDE - frame.top) + Math.max(0, place.bottom + BESIDE - frame.bottom);
 }
 
 /**

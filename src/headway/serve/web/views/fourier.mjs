@@ -106,6 +106,7 @@ function OneLayer({ api, model, text, translates, mixers, state, setState }) {
   const row = Math.min(pointed ?? numberOf(state["row"], size) ?? (transform ? 3 : size - 1), size - 1);
   // From the middle on the same waves come back.
   const rows = transform ? tokens.map((_, at) => periods(Math.min(at, size - at))) : tokens;
+  const rowName = transform ? (rows[row] ?? "") : `${row}: ${spoken(rows[row] ?? "")}`; // a word may stand in many places
   const drawn = ready && size > 0 && (transform || seen.values !== null);
   return html`<h2>One layer's mixing</h2>
     <div class="choices" role="group" aria-label="Layers">${mixers.map((name, at) => html`<button type="button" key=${at} aria-pressed=${at === layer ? "true" : "false"}
@@ -116,12 +117,12 @@ function OneLayer({ api, model, text, translates, mixers, state, setState }) {
     <${Trouble} message=${trouble} />
     ${!ready && trouble === "" ? html`<p class="waiting">Fetching layer ${layer}.</p>` : null}
     ${!drawn ? null : html`<div class="signal">
-      <div><${LabelledMap} rows=${rows} columns=${tokens} label=${`Layer ${layer}: what each place takes from each token`} valueAt=${valueAt} row=${row}
+      <figure><${LabelledMap} rows=${rows} columns=${tokens} label=${`Layer ${layer}: what each place takes from each token`} valueAt=${valueAt} row=${row}
         onPlace=${(/** @type {[number, number] | null} */ at) => at !== null && setPointed(at[0])} />
         <p class="legend">${transform ? html`<span><span class="part-sample"></span> added</span> <span><span class="part-sample against"></span> taken away</span>` : html`Attention: 0 % <span class="scale"></span> 100 %`}</p>
-        <div class="slider"><label for="signal-row">Row</label><output for="signal-row">${spoken(rows[row] ?? "")}</output>
-          <input id="signal-row" type="range" min="0" max=${size - 1} step="1" value=${row} aria-valuetext=${spoken(rows[row] ?? "")}
-            onInput=${(/** @type {Event} */ event) => { setPointed(null); setState({ row: /** @type {HTMLInputElement} */ (event.target).value }); }} /></div></div>
+        <div class="slider"><label for="signal-row">Row</label><output for="signal-row">${rowName}</output>
+          <input id="signal-row" type="range" min="0" max=${size - 1} step="1" value=${row} aria-valuetext=${rowName}
+            onInput=${(/** @type {Event} */ event) => { setPointed(null); setState({ row: /** @type {HTMLInputElement} */ (event.target).value }); }} /></div></figure>
       <div><h3>The row as a signal</h3>
         <${Plot} values=${all[row] ?? []} x="place in the text" y=${transform ? "weight" : "share read"} label=${`Row ${rows[row]} by place`} />
         <h3>Its spectrum</h3>
@@ -170,11 +171,13 @@ function Plot({ values, x, y, label }) {
     <line class="grid" x1="48" x2=${width - 12} y1=${zero} y2=${zero} />
     <text x="42" y="16" text-anchor="end">${most.toPrecision(2)}</text><text x="42" y=${zero + 4} text-anchor="end">0</text>
     ${below ? html`<text x="42" y="112" text-anchor="end">${(-most).toPrecision(2)}</text>` : null}
-    <text x="12" y="62" text-anchor="middle" transform="rotate(-90 12 62)">${y}</text>
+    <text x="12" y="72" text-anchor="middle" transform="rotate(-90 12 72)">${y}</text>
     ${values.map((value, at) => html`<rect key=${at} class=${value < 0 ? "stem against" : "stem"} x=${48 + at * step + step * 0.15} width=${step * 0.7}
       y=${value < 0 ? zero : zero - (Math.abs(value) / most) * (zero - 12)} height=${(Math.abs(value) / most) * (below ? 48 : 100)} />`)}
     <text x=${(48 + width) / 2} y="134" text-anchor="middle">${x}</text></svg></figure>`;
 }
+
+const WIDE = 6; // columns; more have no room on a phone
 
 /** What the columns of the tables mean. */
 const MEANINGS = /** @type {Record<string, string>} */ ({
@@ -197,6 +200,7 @@ function Layers({ found }) {
     return html`<h2 key=${name}>${name === "heads" ? "Figures of every head" : name.replaceAll("_", " ")}</h2>
       <div class="scrolls" tabindex="0" role="region" aria-label=${`Table: ${name}`}><table><thead><tr>${columns.map((column) => html`<th key=${column} scope="col" class="number">${column.replaceAll("_", " ")}</th>`)}</tr></thead><tbody>
       ${/** @type {any[]} */ (rows).map((row, at) => html`<tr key=${at}>${columns.map((column) => html`<td key=${column} class="number">${figure(row[column], digits[column] ?? 0)}</td>`)}</tr>`)}</tbody></table></div>
+      ${columns.length < WIDE ? null : html`<p class="hint goes-on" aria-hidden="true">The table goes on to the right.</p>`}
       ${told.length === 0 ? null : html`<dl class="facts meanings">${told.map((column) => html`<div key=${column}><dt>${column}</dt><dd>${MEANINGS[column]}</dd></div>`)}</dl>`}`;
   })}`;
 }

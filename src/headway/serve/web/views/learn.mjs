@@ -131,7 +131,8 @@ function focusSoon(id) {
 function Status({ course, running }) {
   const { model, latest, done } = course;
   const size = model === null ? "" : `${Number(model["parameters"]).toLocaleString("en")} parameters in ${model["layers"]} layers of ${model["heads"]} heads; ${Number(model["text_bytes"]).toLocaleString("en")} bytes of text.`;
-  const now = latest === null ? "Preparing." : `Step ${latest["step"]}: ${fixed(latest["bits_per_byte"])} bits a byte, ${Math.round(Number(latest["tokens_per_s"])).toLocaleString("en")} tokens a second, about ${Math.ceil(Number(latest["seconds_left"] ?? 0))} seconds left.`;
+  const left = Math.ceil(Number(latest?.["seconds_left"] ?? 0));
+  const now = latest === null ? "Preparing." : `Step ${latest["step"]}: ${fixed(latest["bits_per_byte"])} bits a byte, ${Math.round(Number(latest["tokens_per_s"])).toLocaleString("en")} tokens a second, about ${left === 1 ? "1 second" : `${left} seconds`} left.`;
   return html`<p class="figures">${size}</p>
     <p class="figures">${running ? now : ""}</p>
     <p role="status" class="figures">${done === null ? "" : `Learned in ${fixed(done["seconds"], 0)} seconds and ${done["steps"]} steps: ${fixed(done["bits_per_byte"])} bits a byte on text kept aside.`}</p>`;

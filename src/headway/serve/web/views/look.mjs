@@ -140,7 +140,7 @@ export function View({ api, models, state, setState }) {
       <p class="hint">Pick a token to see what the layers make of that place; arrow keys move between them.</p>
       <${Tokens} tokens=${seen.tokens.map((/** @type {any} */ one, /** @type {number} */ at) => ({ ...one, surprise: seen.surprise?.[at] ?? null }))} label="The text's tokens" boxed=${true} busy=${busy}
         selected=${position} onSelect=${(/** @type {number} */ at) => setPosition(at === position ? null : at)} />
-      ${Object.entries(seen.notes ?? {}).map(([name, note]) => html`<p class="hint" key=${name}>${name}: ${String(note)}</p>`)}
+      ${Object.entries(seen.notes ?? {}).filter(([name]) => name !== "contributions").map(([name, note]) => html`<p class="hint" key=${name}>${name}: ${String(note)}</p>`)}
       ${seen.thumbnails ? html`
         <h2>All heads of all layers</h2>
         <div class="look-heads">
@@ -160,7 +160,8 @@ export function View({ api, models, state, setState }) {
           </div>
         </div>` : null}
       <div class="two-columns even apart"><div><${Next} seen=${seen} /></div>
-        <div><${Contributions} found=${seen.contributions} tokens=${seen.tokens} position=${position} /></div></div>
+        <div>${seen.notes?.contributions ? html`<h2>What each part adds</h2><p class="empty">${sentence(String(seen.notes.contributions))}</p>` : null}
+          <${Contributions} found=${seen.contributions} tokens=${seen.tokens} position=${position} /></div></div>
       <${Lens} lens=${seen.logit_lens} tokens=${seen.tokens} position=${position} fills=${seen.next === null} />`}
   </section>`;
 }
@@ -176,6 +177,11 @@ function heard(seen) {
   const next = seen.next?.[0] ?? seen.masks?.[0]?.top?.[0];
   const follows = next === undefined ? "" : ` Most likely ${seen.next ? "next" : "behind the mask"}: ${spoken(next.text)}, ${percent(next.probability)}.`;
   return `${seen.tokens.length} tokens looked at.${follows}`;
+}
+
+/** @param {string} text */
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 /**

@@ -174,8 +174,8 @@ function judged(guess, word) {
 
 /** @param {Turn} turn */
 function said(turn) {
-  const own = same(turn.guess, turn.word) ? "you found it" : "you did not find it";
-  return `It was "${turn.word}"; ${own}, the model guessed "${turn.machine}": ${turn.room.toFixed(1)} bits for you, ${turn.model.toFixed(1)} for the model.`;
+  const own = same(turn.guess, turn.word) ? "the room found it" : "the room did not find it";
+  return `It was "${turn.word}"; ${own}, the model guessed "${turn.machine}": ${turn.room.toFixed(1)} bits for the room, ${turn.model.toFixed(1)} for the model.`;
 }
 
 /**

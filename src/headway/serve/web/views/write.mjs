@@ -139,9 +139,10 @@ function TreeOf({ tree, onChoose }) {
 
 /** @param {import("../parts/branches.mjs").Branch} branch */
 function nameOf(branch) {
-  const own = textOf(branch.tokens.slice(branch.at).filter((token) => !token.given));
+  const written = branch.tokens.slice(branch.at).filter((token) => !token.given);
+  const own = textOf(written);
   const start = own.trim().slice(0, 60) || spoken(own);
-  const mean = meanSurprise(branch.tokens.slice(branch.at));
+  const mean = meanSurprise(written);
   const where = branch.parent === null ? "" : `token ${branch.at + 1}: `;
   return html`<span class="branch-text">${where}${start}${own.length > 60 ? "..." : ""}</span>
     ${mean === null ? null : html`<span class="branch-mean">${` ${mean.toFixed(1)} bits a token`}</span>`}`;
