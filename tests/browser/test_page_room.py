@@ -166,3 +166,11 @@ def test_a_branch_is_judged_by_the_words_written_and_not_by_those_given(tab: Any
     bits = [float(one.get_attribute("title").split()[0]) for one in shown]
     said = float(page.locator(".branch-mean").first.text_content().split()[0])
     assert said == pytest.approx(sum(bits) / len(bits), abs=0.11)  # each is rounded to a tenth
+
+
+def test_what_a_reader_has_not_stands_where_it_would_be(tab: Any) -> None:
+    page = tab.open(STATES["look, a reader"][0])
+    STATES["look, a reader"][1](page)
+    told = page.get_by_text("They add up only where the output is linear")
+    assert told.count() == 1
+    assert told.locator("xpath=preceding-sibling::h2").text_content() == "What each part adds"

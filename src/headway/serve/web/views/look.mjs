@@ -160,8 +160,7 @@ export function View({ api, models, state, setState }) {
           </div>
         </div>` : null}
       <div class="two-columns even apart"><div><${Next} seen=${seen} /></div>
-        <div>${seen.notes?.contributions ? html`<h2>What each part adds</h2><p class="empty">${sentence(String(seen.notes.contributions))}</p>` : null}
-          <${Contributions} found=${seen.contributions} tokens=${seen.tokens} position=${position} /></div></div>
+        <div><${Contributions} found=${seen.contributions} note=${seen.notes?.contributions} tokens=${seen.tokens} position=${position} /></div></div>
       <${Lens} lens=${seen.logit_lens} tokens=${seen.tokens} position=${position} fills=${seen.next === null} />`}
   </section>`;
 }
@@ -177,11 +176,6 @@ function heard(seen) {
   const next = seen.next?.[0] ?? seen.masks?.[0]?.top?.[0];
   const follows = next === undefined ? "" : ` Most likely ${seen.next ? "next" : "behind the mask"}: ${spoken(next.text)}, ${percent(next.probability)}.`;
   return `${seen.tokens.length} tokens looked at.${follows}`;
-}
-
-/** @param {string} text */
-function sentence(text) {
-  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 /**
@@ -258,10 +252,10 @@ function Lens({ lens, tokens, position, fills }) {
   </tbody></table></div>`;
 }
 
-/** @param {{found: any, tokens: any[], position: number | null}} props */
-function Contributions({ found, tokens, position }) {
+/** @param {{found: any, note: string | undefined, tokens: any[], position: number | null}} props  note: why there are none */
+function Contributions({ found, note, tokens, position }) {
   if (!found) {
-    return null;
+    return note === undefined ? null : html`<h2>What each part adds</h2><p class="empty">${note.charAt(0).toUpperCase()}${note.slice(1)}.</p>`;
   }
   const at = position ?? tokens.length - 1;
   const rows = [{ name: "embedding", value: found.embedding[at] }];
